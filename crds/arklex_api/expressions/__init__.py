@@ -1,0 +1,1 @@
+"""CEL in ``${…}`` (semantics.md, "Expressions")."""
