@@ -1,0 +1,1 @@
+"""Secrets, redaction, rate limits, validation, authentication and authorisation."""

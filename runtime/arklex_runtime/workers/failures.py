@@ -1,0 +1,47 @@
+"""What an exception of a handler means for its task (semantics.md, "Failure")."""
+
+from __future__ import annotations
+
+import asyncio
+
+from arklex_runtime.errors import RateLimitExceeded, TaskError, ToolNotFoundError, ValidationError
+
+MAX_MESSAGE_BYTES = 4096
+"""A message is cut to this many bytes of UTF-8."""
+
+
+def as_task_error(error: BaseException) -> TaskError:
+    """``error`` as the TaskError to record, its message cut; what is no TaskError is of type Failed, its class in details."""
+    if isinstance(error, TaskError):
+        return TaskError(error.type, cut(error.message), error.retryable, error.details)
+    if isinstance(error, asyncio.CancelledError):
+        return TaskError("Cancelled", "the attempt was cancelled", retryable=False)
+    if isinstance(error, RateLimitExceeded):
+        return TaskError("RateLimited", cut(str(error)), details={"retryAfter": error.retry_after})
+    if isinstance(error, ValidationError | ToolNotFoundError):
+        return TaskError("InvalidInput", cut(str(error)), retryable=False)
+    return TaskError("Failed", cut(_words(error)), details={"class": class_name(type(error))})
+
+
+def cut(message: str) -> str:
+    """``message`` in at most 4 KiB of UTF-8, lone surrogates replaced, an ellipsis where it was cut."""
+    encoded = message.encode("utf-8", "replace")
+    if len(encoded) <= MAX_MESSAGE_BYTES:
+        return encoded.decode()
+    return encoded[: MAX_MESSAGE_BYTES - 3].decode("utf-8", "ignore") + "…"
+
+
+def class_name(kind: type[BaseException]) -> str:
+    """``package.module.Class``, or the bare name of a builtin."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _words(error: BaseException) -> str:
+    """The exception's own words, or its class where it has none or cannot be printed (a handler's class may break)."""
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    if not text.strip():
+        return class_name(type(error))
+    return f"missing key {text}" if type(error) is KeyError else text
