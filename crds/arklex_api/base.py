@@ -1,7 +1,7 @@
 """What every kind shares: the pydantic base, JSON, names, durations, metadata and conditions.
 
-Attributes are snake_case in Python and camelCase in a manifest. Unknown fields are refused; the operator, which must not
-break on a newer CRD, validates with ``extra="ignore"``.
+Attributes are snake_case in Python and camelCase in a manifest. Types are the API server's: ``"5"`` is no number. Unknown fields
+are refused; the operator, which must not break on a newer CRD, validates with ``extra="ignore"``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Duration = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(che
 class KubeModel(BaseModel):
     """Base of everything that appears in a manifest."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True)
 
     def given(self, field: str) -> bool:
         """Whether the manifest names ``field`` (a Python attribute), null included: presence decides, not null."""
