@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from arklex_api.base import JSON
 
@@ -77,4 +77,4 @@ class WorkerServices:
 class AsyncWorker:
     """Base for workers whose ``execute`` is a coroutine function."""
 
-    blocking: ClassVar[bool] = False
+    blocking: bool = False

@@ -31,7 +31,7 @@ def build_worker(worker: Worker, services: WorkerServices) -> TaskWorker:
         from arklex_runtime.workers.llm.build import LLMConfigError, build_llm
 
         try:
-            return build_llm(spec.llm, services)
+            return build_llm(spec.llm, spec.config, services)
         except LLMConfigError as error:
             raise _refused(worker, f"spec.llm.{error.field}", error.reason, str(error)) from error
     raise _refused(

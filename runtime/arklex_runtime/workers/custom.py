@@ -32,7 +32,7 @@ class CustomWorker:
             raise HandlerError(f"handler {name} is a generator: return one JSON value instead of yielding")
         self._name = name
         self._asynchronous = _made_of(target, inspect.iscoroutinefunction)
-        self._call = _adapt(target, name)
+        self._call = adapt(target, name)
 
     @property
     def blocking(self) -> bool:
@@ -105,7 +105,7 @@ def _made_of(target: Any, test: Callable[[object], bool]) -> bool:
     return test(target) or test(target.__call__)
 
 
-def _adapt(target: Callable[..., Any], name: str) -> Callable[[JSON, TaskContext], Any]:
+def adapt(target: Callable[..., Any], name: str) -> Callable[[JSON, TaskContext | None], Any]:
     """A call with (inputs, context) to a handler of one or two parameters."""
     try:
         parameters = list(inspect.signature(target).parameters.values())

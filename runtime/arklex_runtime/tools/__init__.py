@@ -1,0 +1,1 @@
+"""Tools: what tasks and models call by name."""
