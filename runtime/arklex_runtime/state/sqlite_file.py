@@ -1,0 +1,185 @@
+"""Opening a SQLite journal: its URL, its pragmas, its schema's version, its errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, unquote
+
+from arklex_runtime.errors import DatabaseCause, DatabaseUnavailable, ValidationError
+from arklex_runtime.state.ddl import HEAD, REVISIONS, SQLITE_DDL
+from arklex_runtime.state.statements import VERSION
+from arklex_runtime.state.steps import Conflict
+
+_CAUSES: dict[int, DatabaseCause] = {
+    sqlite3.SQLITE_BUSY: "locked",
+    sqlite3.SQLITE_LOCKED: "locked",
+    sqlite3.SQLITE_ERROR: "corrupt",
+    sqlite3.SQLITE_CORRUPT: "corrupt",
+    sqlite3.SQLITE_NOTADB: "corrupt",
+    sqlite3.SQLITE_FULL: "full",
+    sqlite3.SQLITE_READONLY: "readonly",
+    sqlite3.SQLITE_PERM: "readonly",
+    sqlite3.SQLITE_CANTOPEN: "unreachable",
+    sqlite3.SQLITE_IOERR: "unreachable",
+}
+_WRITES_FAILED = (
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+)
+_TAKEN = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_ROWID)
+
+
+def translate(error: sqlite3.Error) -> Exception:
+    """Return the error as one of ours: Conflict for a taken key, DatabaseUnavailable; others are our own mistakes, as they are.
+
+    A write past a quota or a limit comes from SQLite as an I/O error of a write.
+    """
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return error
+    if code in _TAKEN:
+        return Conflict(str(error))
+    if code in _WRITES_FAILED:
+        return DatabaseUnavailable("full", str(error))
+    cause = _CAUSES.get(code & 0xFF)
+    return DatabaseUnavailable(cause, str(error)) if cause else error
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteUrl:
+    """Where a SQLite database is. ``path`` None: in memory. ``full``: synchronous=FULL, which survives a power cut."""
+
+    path: Path | None
+    full: bool
+
+    @classmethod
+    def parse(cls, url: str) -> SqliteUrl:
+        """Read ``sqlite:///relative``, ``sqlite:////absolute``, ``sqlite://`` or a bare path. Raises ValidationError."""
+        location, _, query = url.partition("?")
+        if "://" in location:
+            location = unquote(location.partition("://")[2].removeprefix("/"))
+        synchronous = parse_qs(query).get("synchronous", ["NORMAL"])[-1].upper()
+        if synchronous not in ("NORMAL", "FULL"):
+            raise ValidationError(f"{url!r}: synchronous must be NORMAL or FULL")
+        memory = location in ("", ":memory:")
+        return cls(None if memory else Path(location).expanduser(), synchronous == "FULL")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A database whose schema is the head, and the way to open one more connection to it."""
+
+    url: SqliteUrl
+    connection: sqlite3.Connection
+
+    @property
+    def memory(self) -> bool:
+        """Whether the database lives and dies with this connection."""
+        return self.url.path is None
+
+    @property
+    def full(self) -> bool:
+        """Whether each commit waits for the disk."""
+        return self.url.full and not self.memory
+
+    def connect(self) -> sqlite3.Connection:
+        """Open one more connection. Raises DatabaseUnavailable."""
+        return connect(self.url)
+
+
+def connect(url: SqliteUrl) -> sqlite3.Connection:
+    """Open a connection with the journal's pragmas; the file is made for its owner alone. Raises DatabaseUnavailable."""
+    try:
+        if url.path is not None:
+            url.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with contextlib.suppress(PermissionError):
+                os.close(os.open(url.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(
+            url.path or ":memory:", isolation_level=None, check_same_thread=False, timeout=0.003, cached_statements=64
+        )
+        connection.execute(f"PRAGMA synchronous = {'FULL' if url.full else 'NORMAL'}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+    except OSError as error:
+        raise DatabaseUnavailable("unreachable", str(error)) from error
+    except sqlite3.Error as error:
+        raise _translated(error, url) from error
+    return connection
+
+
+def open_database(url: SqliteUrl, patience: float) -> Opened:
+    """Open the database, make or migrate its schema when needed; waits at most ``patience`` seconds for locks.
+
+    Raises DatabaseUnavailable: corrupt, newer, readonly, locked, full, unreachable.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        connection = connect(url)
+        try:
+            if ensure_schema(connection, url):
+                return Opened(url, connection)
+        except sqlite3.Error as error:
+            connection.close()
+            ours = _translated(error, url)
+            if not (isinstance(ours, DatabaseUnavailable) and ours.cause == "locked" and time.monotonic() < deadline):
+                raise ours from error
+            time.sleep(0.005)
+        except BaseException:
+            connection.close()
+            raise
+
+
+def version(connection: sqlite3.Connection) -> str | None:
+    """Return the revision of the schema, None for an empty database."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+        return None
+    row = connection.execute(VERSION).fetchone()
+    return str(row[0]) if row else None
+
+
+def ensure_schema(connection: sqlite3.Connection, url: SqliteUrl) -> bool:
+    """Bring the schema to the head; False if another process was at it and the database has to be opened again."""
+    found = version(connection)
+    if found is not None and found not in REVISIONS:
+        raise DatabaseUnavailable("newer", f"schema {found}, this release knows {HEAD}")
+    if found == HEAD:
+        return True
+    connection.execute("PRAGMA journal_mode = WAL")
+    if found is None:
+        _create(connection)
+    elif url.path is not None:
+        connection.close()
+        from arklex_runtime.state.migrate import upgrade_sqlite
+
+        upgrade_sqlite(url.path)
+        return False
+    return True
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """Make the schema at its head; a test holds it equal to what the migrations make."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if version(connection) is None:
+            for statement in SQLITE_DDL:
+                connection.execute(statement)
+            connection.execute("INSERT INTO alembic_version (version_num) VALUES (:head)", {"head": HEAD})
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _translated(error: sqlite3.Error, url: SqliteUrl) -> Exception:
+    ours = translate(error)
+    vague = isinstance(ours, DatabaseUnavailable) and ours.cause == "unreachable"
+    if vague and url.path and url.path.exists() and not (os.access(url.path.parent, os.W_OK) and os.access(url.path, os.W_OK)):
+        return DatabaseUnavailable("readonly", str(error))
+    return ours
