@@ -1,4 +1,4 @@
-"""Manifest files to models: what ``arklex lint`` and ``arklex run`` read, by the rules of ``kubectl apply`` (semantics.md, "Manifests")."""
+"""Manifest files to models, by the rules of ``kubectl apply`` (semantics.md, "Manifests"): lint and run read with it."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def _add(manifests: Manifests, document: Document) -> None:
 def _keep(manifests: Manifests, document: Document, model: type[Model], into: dict[str, Model]) -> None:
     manifests.documents.append(document)
     try:
-        loaded = model.model_validate(document.value)
+        loaded = model.model_validate(document.value, by_alias=True, by_name=False)
     except ValidationError as error:
         manifests.problems += [document.problem(*found) for found in problems_of(error, model)]
         return

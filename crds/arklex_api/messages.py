@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import difflib
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from arklex_api.durations import DURATION_PATTERN
-from arklex_api.paths import Steps, render
-from arklex_api.problems import Problem
+from arklex_api.paths import Steps
 
 _LABEL_HINT = "use lower-case letters, digits and '-', at most 63, starting and ending with a letter or digit"
 _KINDS = {
@@ -48,17 +47,6 @@ _WRITERS: dict[str, Writer] = {
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[tuple[Steps, str, str]]:
     """(path, reason, message) of everything pydantic found in a ``model``."""
     return [found for detail in error.errors(include_url=False) for found in _problems(detail, model)]
-
-
-def broken_rules(rules: Iterable[tuple[Steps, str]]) -> None:
-    """Raises, from within a model's validator, one error for all ``rules``: (path below the model by alias, message)."""
-    broken = list(rules)
-    if broken:
-        raise PydanticCustomError("rules", "{text}", {"text": "; ".join(_joined(*rule) for rule in broken), "rules": broken})
-
-
-def _joined(steps: Steps, message: str) -> str:
-    return f"{render(steps)}: {message}" if steps else message
 
 
 def _problems(detail: ErrorDetails, model: type[BaseModel]) -> list[tuple[Steps, str, str]]:
@@ -161,8 +149,3 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((model for arg in typing.get_args(annotation) if (model := _model_in(arg)) is not None), None)
-
-
-def as_problem(steps: Steps, reason: str, message: str, file: str, line: int) -> Problem:
-    """A Problem at ``steps``."""
-    return Problem(render(steps), reason, message, file, line)

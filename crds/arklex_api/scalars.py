@@ -1,4 +1,4 @@
-"""Plain YAML scalars as kubectl reads them (go-yaml v2's resolver, through sigs.k8s.io/yaml), then as the API server stores them."""
+"""Plain YAML scalars as kubectl reads them (go-yaml v2's resolver) and as the API server then stores them."""
 
 from __future__ import annotations
 

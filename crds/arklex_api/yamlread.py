@@ -1,7 +1,7 @@
 """YAML streams as kubectl reads them, with the line of every node, within bounds: no input makes this raise, hang or balloon.
 
 What kubectl would read one way and a person mean another is refused: keys that are not strings (``on``), duplicate keys, NaN,
-integers beyond int64, ``<<`` after a key it would override. PyYAML's C parser supplies events; nothing here builds objects by tag.
+integers beyond int64, ``<<`` after a key it would override. PyYAML's C parser supplies events; no tag builds an object.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Stop(Exception):
 
 
 def read_yaml(data: bytes, file: str) -> tuple[list[Source], list[Problem]]:
-    """The documents of a YAML (or JSON) stream, empty ones left out, and what is wrong with it. Never raises for bad content."""
+    """The documents of a YAML (or JSON) stream, empty ones left out, and its problems. Never raises for bad content."""
     reader = _Reader(file)
     try:
         _check_bytes(data)
@@ -101,7 +101,7 @@ def _line(data: bytes, position: int) -> int:
 
 def _join_surrogates(data: bytes) -> bytes:
     """JSON writes characters beyond the BMP as two escapes, YAML as one."""
-    if not data.lstrip()[:1] in (b"{", b"["):
+    if data.lstrip()[:1] not in (b"{", b"["):
         return data
     return _SURROGATES.sub(_joined, data)
 
@@ -170,8 +170,7 @@ class _Reader:
         if isinstance(event, yaml.MappingStartEvent):
             self._check_tag(event.tag, "map", line)
             return self._mapping(events, depth, line)
-        assert isinstance(event, yaml.SequenceStartEvent)
-        self._check_tag(event.tag, "seq", line)
+        self._check_tag(getattr(event, "tag", None), "seq", line)
         return self._sequence(events, depth, line)
 
     def _sequence(self, events: Iterator[yaml.Event], depth: int, line: int) -> _Node:
@@ -272,7 +271,7 @@ class _Reader:
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> JSON:
         text, tag = event.value, event.tag
-        if tag is None and not event.implicit[0] or tag in _AS_TEXT:
+        if (tag is None and not event.implicit[0]) or tag in _AS_TEXT:
             return text
         wanted = _TYPED.get(tag) if tag is not None else None
         if tag is not None and wanted is None:
