@@ -1,0 +1,1 @@
+"""From a command of the engine to a handler and back: slots, threads, timeouts. In-process here; Redis Streams on a cluster."""

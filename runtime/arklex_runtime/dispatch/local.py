@@ -1,0 +1,243 @@
+"""The in-process dispatcher: async handlers up to their Worker's concurrency, sync ones on a few threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, cast
+
+import orjson
+
+from arklex_api.base import JSON
+from arklex_api.jsonvalue import check_json
+from arklex_runtime.dispatch.jobs import Error, Grant, Job
+from arklex_runtime.dispatch.threads import Threads
+from arklex_runtime.errors import RateLimitExceeded, TaskError
+from arklex_runtime.workers.base import TaskWorker
+from arklex_runtime.workers.failures import as_task_error
+
+MAX_OUTPUT = 1 << 20
+
+
+class Lane:
+    """The slots of one Worker and who waits for them."""
+
+    __slots__ = ("capacity", "queue", "used", "worker")
+
+    def __init__(self, worker: TaskWorker, capacity: int) -> None:
+        self.worker = worker
+        self.capacity = capacity
+        self.used = 0
+        self.queue: deque[Job] = deque()
+
+
+class LocalDispatcher:
+    """Runs jobs in this process. Every method is called in the event loop ``loop``.
+
+    ``lane_of`` gives a job's lane, made by the owner from the Worker or tool it names. ``reserve`` asks a tool's rate limit:
+    it returns 0, or the seconds to wait.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        lane_of: Callable[[Job], Lane],
+        reserve: Callable[[Job], float],
+        redact: Callable[[JSON], JSON] | None = None,
+        max_workers: int = 4,
+    ) -> None:
+        self._loop = loop
+        self._lane_of = lane_of
+        self._reserve = reserve
+        self._redact = redact
+        self.threads = Threads(max_workers)
+        self._blocking: list[Lane] = []
+        self._tasks: set[asyncio.Task[JSON]] = set()
+
+    def acquire(self, job: Job) -> Grant:
+        """Take a slot for ``job``, or queue it. A granted job is to be launched, or cancelled."""
+        lane = job.lane = self._lane_of(job)
+        if lane.worker.blocking:
+            if lane not in self._blocking:
+                self._blocking.append(lane)
+            if self.threads.stuck:
+                return Grant.REFUSED
+        if lane.queue or not self._take(lane, job):
+            lane.queue.append(job)
+            return Grant.QUEUED
+        if job.tool and not self._within_limit(lane, job, self._loop.time()):
+            return Grant.QUEUED
+        return Grant.GRANTED
+
+    def _take(self, lane: Lane, job: Job) -> bool:
+        if lane.used >= lane.capacity:
+            return False
+        if lane.worker.blocking:
+            if not self.threads.free:
+                return False
+            self.threads.running += 1
+        lane.used += 1
+        job.has_slot = True
+        return True
+
+    def _within_limit(self, lane: Lane, job: Job, since: float) -> bool:
+        """Whether the tool's rate limit lets the job go; if not it waits, without a slot, until its timeout."""
+        wait = self._reserve(job)
+        if wait <= 0:
+            return True
+        self._give_back(lane, job)
+        if job.timeout is not None and self._loop.time() + wait > since + job.timeout:
+            self._loop.call_later(max(0.0, since + job.timeout - self._loop.time()), self._limit_timeout, job)
+        else:
+            self._loop.call_later(wait, self._again, lane, job, since)
+        return False
+
+    def _limit_timeout(self, job: Job) -> None:
+        if not job.cancelled:
+            job.owner.finished(job, None, 0, _document("Timeout", "the tool's rate limit left no room in time"))
+
+    def _again(self, lane: Lane, job: Job, since: float) -> None:
+        if job.cancelled:
+            return
+        if not self._take(lane, job):
+            self._loop.call_later(0.01, self._again, lane, job, since)
+        elif self._within_limit(lane, job, since):
+            job.owner.granted(job)
+
+    def launch(self, job: Job) -> None:
+        """Run a granted job; its start is durable."""
+        lane: Lane = job.lane
+        if job.cancelled:
+            self._free(lane, job)
+            return
+        job.launched = True
+        if lane.worker.blocking:
+            self.threads.running -= 1
+            self.threads.run(partial(self._on_thread, lane, job))
+            return
+        task = self._loop.create_task(_guarded(lane.worker, job))
+        job.handle = task
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._async_done, lane, job))
+
+    def cancel(self, job: Job) -> None:
+        """Stop a job, or forget it; nothing of it is reported."""
+        job.cancelled = True
+        lane: Lane = job.lane
+        if job.launched:
+            if job.handle is not None:
+                job.handle.cancel()
+            elif job.has_slot:
+                self.threads.abandon()
+                self._admit(lane)
+        elif job in lane.queue:
+            lane.queue.remove(job)
+        elif job.has_slot:
+            self._free(lane, job)
+
+    def _on_thread(self, lane: Lane, job: Job) -> None:
+        output, error = None, None
+        try:
+            output = lane.worker.execute(job.inputs, job.context)
+        except BaseException as caught:
+            error = caught
+        try:
+            self._loop.call_soon_threadsafe(self._thread_done, lane, job, output, error)
+        except RuntimeError:
+            return
+
+    def _thread_done(self, lane: Lane, job: Job, output: JSON, error: BaseException | None) -> None:
+        self.threads.abandoned -= job.cancelled
+        self._done(lane, job, output, error)
+
+    def _async_done(self, lane: Lane, job: Job, task: asyncio.Task[JSON]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            self._done(lane, job, None, TaskError("Cancelled", "the handler cancelled itself"))
+            return
+        error = task.exception()
+        self._done(lane, job, None if error else task.result(), error)
+
+    def _done(self, lane: Lane, job: Job, output: JSON, error: BaseException | None) -> None:
+        if not job.cancelled:
+            value, size, failure = self._outcome(output, error)
+            self._give_back(lane, job)
+            job.owner.finished(job, value, size, failure)
+            self._admit(lane)
+        else:
+            self._free(lane, job)
+
+    def _outcome(self, output: JSON, error: BaseException | None) -> tuple[JSON, int, Error | None]:
+        if error is None:
+            try:
+                value = check_json(output, what="output")
+                value = self._redact(value) if self._redact else value
+                size = len(orjson.dumps(value))
+                if size <= MAX_OUTPUT:
+                    return value, size, None
+                error = TaskError("InvalidOutput", f"the output has {size} bytes of JSON, more than 1 MiB: pass large data by URI")
+            except ValueError as caught:
+                error = TaskError("InvalidOutput", str(caught))
+        failure = error_document(error)
+        return None, 0, self._redact(failure) if self._redact else failure
+
+    def _give_back(self, lane: Lane, job: Job) -> None:
+        if job.has_slot:
+            job.has_slot = False
+            lane.used -= 1
+            self.threads.running -= lane.worker.blocking
+
+    def _free(self, lane: Lane, job: Job) -> None:
+        self._give_back(lane, job)
+        self._admit(lane)
+
+    def _admit(self, lane: Lane) -> None:
+        """Slots came free: whoever waits may have them, of other lanes too where threads are shared."""
+        for other in self._blocking if lane.worker.blocking else (lane,):
+            while other.queue:
+                if other.worker.blocking and self.threads.stuck:
+                    stuck = other.queue.popleft()
+                    stuck.owner.finished(stuck, None, 0, refusal())
+                    continue
+                job = other.queue[0]
+                if not self._take(other, job):
+                    break
+                other.queue.popleft()
+                if not job.tool or self._within_limit(other, job, self._loop.time()):
+                    job.owner.granted(job)
+
+    async def aclose(self) -> None:
+        """Cancel what runs asynchronously and wait for it; threads are not joined."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=5)
+        self.threads.close()
+
+
+async def _guarded(worker: TaskWorker, job: Job) -> JSON:
+    """The handler's coroutine; a SystemExit in it is the task's failure, not the loop's end."""
+    try:
+        return await cast("Awaitable[JSON]", worker.execute(job.inputs, job.context))
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise TaskError("Failed", f"the handler raised {type(error).__name__}: {error}") from error
+
+
+def refusal() -> Error:
+    """Why a sync handler cannot run: all threads are held."""
+    return _document("Unavailable", "every thread is held by a handler that does not return")
+
+
+def error_document(error: BaseException) -> Error:
+    """``{type, message, retryable, details}`` for whatever a handler raised."""
+    if isinstance(error, RateLimitExceeded):
+        return _document("RateLimited", str(error), details={"retryAfter": error.retry_after})
+    known = as_task_error(error)
+    return _document(known.type, known.message, known.retryable, known.details)
+
+
+def _document(kind: str, message: str, retryable: bool | None = None, details: dict[str, Any] | None = None) -> Error:
+    final = kind in ("InvalidInput", "InvalidOutput", "Denied", "Cancelled")
+    return {"type": kind, "message": message[:4096], "retryable": not final if retryable is None else retryable, "details": details}

@@ -1,0 +1,348 @@
+"""Drives one run: events into the engine, batches into the journal, commands out once they are durable.
+
+Callbacks all the way, no task of its own: at 32 concurrent runs an asyncio task per run would cost more than the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from arklex_api.base import JSON
+from arklex_api.durations import seconds
+from arklex_runtime.dispatch.jobs import Error, Grant, Job
+from arklex_runtime.dispatch.local import refusal
+from arklex_runtime.engine.commands import AskApproval, CancelAttempt, Command, EndRun, Lookup, SaveSession, Start, StoreResult
+from arklex_runtime.engine.events import (
+    Accepted,
+    CacheHit,
+    CacheMiss,
+    CancelRequested,
+    Decided,
+    Event,
+    Finished,
+    Interrupted,
+    Lost,
+    SessionRead,
+    Started,
+    Tick,
+)
+from arklex_runtime.engine.program import Program
+from arklex_runtime.engine.state import RunState, Status, Unit
+from arklex_runtime.engine.step import outstanding, step, write_batch
+from arklex_runtime.engine.turn import TurnError
+from arklex_runtime.engine.units import start_of
+from arklex_runtime.state.records import Batch, CachePut, EndOfRun, NewRun, Signal
+from arklex_runtime.workers.base import TaskContext
+
+if TYPE_CHECKING:
+    from arklex_runtime.orchestrator.host import RunHost
+
+_GENERATION = re.compile(r"@\d+/")
+
+
+def path_of(key: str) -> str:
+    """A unit's key as people name it: without the generations of retried sub-graphs."""
+    return _GENERATION.sub("/", key) if "@" in key else key
+
+
+def idempotency_key(run_id: str, key: str, stage: int) -> str:
+    """The same for every attempt of a task or item, lost, retried or resumed; another for its fallback."""
+    return hashlib.sha256(f"{run_id}/{path_of(key)}{'#fallback' if stage else ''}".encode()).hexdigest()[:32]
+
+
+class RunDriver:
+    """One run that this process owns. ``ended`` is resolved with the phase, or with what broke it off."""
+
+    __slots__ = ("_after", "_batch", "_dirty", "_events", "_jobs", "_records", "_seq", "_shared", "_stopping", "_timer", "broken",
+                 "ended", "host", "program", "run_id", "state")
+
+    def __init__(self, host: RunHost, program: Program, run_id: str, state: RunState, seq: int, session_id: str | None) -> None:
+        self.host = host
+        self.program = program
+        self.run_id = run_id
+        self.state = state
+        self.ended: asyncio.Future[str] = host.loop.create_future()
+        self.broken: BaseException | None = None
+        self._seq = seq
+        self._shared = session_id
+        self._records: list[tuple[list[JSON], dict[str, JSON]]] = []
+        self._after: list[tuple[Any, ...]] = []
+        self._batch = Batch(run_id, seq, b"", session_id=session_id)
+        self._dirty = False
+        self._jobs: dict[str, Job] = {}
+        self._events: deque[Event] | None = deque() if session_id else None
+        self._stopping = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, event: Accepted, new_run: NewRun) -> None:
+        """Accept the run."""
+        self._batch.new_run = new_run
+        self.deliver(event)
+
+    def resume(self) -> None:
+        """Go on after a replay: attempts that ran are lost, what was asked for is asked again."""
+        asked, running = outstanding(self.state)
+        for unit in running:
+            self.deliver(Lost(self.host.now(), unit.key, unit.attempts))
+        for item in asked:
+            if isinstance(item, Unit):
+                self._again(item)
+            else:
+                self._obey(item)
+        if self.state.finished_at is None and (due := self.state.next_due) is not None and due <= self.host.now():
+            self._tick()
+        self._mark()
+
+    def _again(self, unit: Unit) -> None:
+        if unit.status is not Status.ISSUED or self.state.open.get(unit.key) is not unit:
+            return
+        try:
+            self._start(start_of(unit))
+        except TurnError as error:
+            self.deliver(Finished(self.host.now(), unit.key, unit.attempts + 1, error=error.error))
+
+    def tell(self, event: Event) -> None:
+        """Let an event from outside happen; with a shared session, one at a time, each after a look at the session."""
+        if self._events is None:
+            self.deliver(event)
+            return
+        self._events.append(event)
+        if len(self._events) == 1:
+            self._read_session()
+
+    def _read_session(self) -> None:
+        self.host.journal.read_session(self._shared or "", self._session_read)
+
+    def _session_read(self, data: dict[str, JSON], error: BaseException | None) -> None:
+        if error is not None:
+            self.break_off(error)
+        elif self._events:
+            if data != self.state.session:
+                self.deliver(SessionRead(self.host.now(), data))
+            self.deliver(self._events[0])
+            self._after.append((self._next_event,))
+
+    def _next_event(self) -> None:
+        if self._events:
+            self._events.popleft()
+            if self._events:
+                self._read_session()
+
+    def deliver(self, event: Event) -> None:
+        """Let ``event`` happen now; it is journaled at the end of this iteration of the loop."""
+        if self.broken is not None:
+            return
+        result = step(self.program, self.state, event)
+        self._records.append((event.encode(), result.facts))
+        for command in result.commands:
+            self._obey(command)
+        if self.host.observer is not None:
+            self._after.append((self.host.observer, self, event))
+        if not self._dirty:
+            self._mark()
+
+    def _mark(self) -> None:
+        self._dirty = True
+        self.host.mark(self)
+
+    def _obey(self, command: Command) -> None:
+        if type(command) is Start:
+            self._start(command)
+        else:
+            _OBEY[type(command)](self, command)
+
+    def _start(self, command: Start) -> None:
+        if self._stopping:
+            return
+        unit, host = command.unit, self.host
+        task = unit.task.node.task
+        timeout = seconds(task.timeout) if task.timeout else None
+        name = path_of(unit.key)
+        context = TaskContext(
+            self.run_id, name, command.action, command.attempt, idempotency_key(self.run_id, unit.key, unit.stage),
+            None, unit.task.session, host.workbench.logger(self.run_id, name, command.attempt),
+        )
+        graph = unit.task.scope.graph
+        context.tools = host.workbench.tools_of(self.program, graph)
+        job = Job(self, unit.key, command.attempt, command.worker, command.tool, graph, command.inputs, context, timeout)
+        self._jobs[unit.key] = job
+        grant = host.dispatcher.acquire(job)
+        if grant is Grant.GRANTED:
+            self.granted(job)
+        elif grant is Grant.REFUSED:
+            self._jobs.pop(unit.key)
+            self.deliver(Finished(host.now(), unit.key, command.attempt, error=refusal(), jitter=host.random()))
+
+    def granted(self, job: Job) -> None:
+        """The job has a slot: commit its start, then launch it."""
+        now = self.host.now()
+        if job.timeout:
+            job.context.deadline = now + job.timeout
+        self.deliver(Started(now, job.key, job.attempt))
+        self._after.append((self.host.dispatcher.launch, job))
+
+    def finished(self, job: Job, output: JSON, size: int, error: Error | None) -> None:
+        """A job ended."""
+        if self._jobs.get(job.key) is job:
+            del self._jobs[job.key]
+        if error is None:
+            self.tell(Finished(self.host.now(), job.key, job.attempt, output, None, size))
+        else:
+            self.tell(Finished(self.host.now(), job.key, job.attempt, None, error, 0, self.host.random()))
+
+    def _cancel_attempt(self, command: CancelAttempt) -> None:
+        job = self._jobs.pop(command.key, None)
+        if job is not None:
+            self.host.dispatcher.cancel(job)
+
+    def _save_session(self, command: SaveSession) -> None:
+        if self._shared:
+            self._batch.session_patches.append(command.patch)
+
+    def _store_result(self, command: StoreResult) -> None:
+        value = orjson.dumps(command.output)
+        put = CachePut(command.cache_key, value, self.host.now() + command.ttl)
+        self._batch.cache.append(put)
+        self._after.append((self.host.cached, put))
+
+    def _lookup(self, command: Lookup) -> None:
+        self._after.append((self._look, command))
+
+    def _look(self, command: Lookup) -> None:
+        self.host.spawn(self._look_up(command))
+
+    async def _look_up(self, command: Lookup) -> None:
+        try:
+            found = await self.host.cache_get(command.cache_key)
+        except Exception as error:
+            self.break_off(error)
+            return
+        now, key = self.host.now(), command.unit.key
+        self.tell(CacheMiss(now, key) if found is None else CacheHit(now, key, orjson.loads(found)))
+
+    def _ask(self, command: AskApproval) -> None:
+        if self.host.on_approval is not None:
+            self._after.append((self.host.on_approval, self, path_of(command.unit.key), command.message))
+
+    def _end(self, command: EndRun) -> None:
+        self._batch.end = EndOfRun(command.phase, self.state.now)
+        for job in self._jobs.values():
+            self.host.dispatcher.cancel(job)
+        self._jobs.clear()
+        self._after.append((self._finish, command.phase))
+
+    def _finish(self, phase: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.host.forget(self)
+        if not self.ended.done():
+            self.ended.set_result(phase)
+
+    def signal(self, signal: Signal) -> None:
+        """What another process, or a person, asks of the run; the signal goes with the event's commit."""
+        self._batch.signals.append(signal.id)
+        if signal.kind == "cancel":
+            self.tell(CancelRequested(self.host.now(), str((signal.data or {}).get("reason") or "cancelled")))
+        elif signal.kind == "approve":
+            key = self.approval_key(signal.data["task"])
+            if key is not None:
+                self.tell(Decided(self.host.now(), key, signal.data["approved"], signal.data.get("by"), signal.data.get("data")))
+        if not self._dirty:
+            self._mark()
+
+    def approval_key(self, task: str) -> str | None:
+        """The key of the approval that waits under the path ``task``."""
+        waiting = (unit.key for unit in self.state.open.values() if unit.status is Status.APPROVAL)
+        return next((key for key in waiting if path_of(key) == task), None)
+
+    def flush(self) -> None:
+        """Hand what has happened since the last time to the journal, in one batch."""
+        self._dirty = False
+        after, self._after = self._after, []
+        if self.broken is not None:
+            return
+        batch, records = self._batch, self._records
+        if not records and not batch.signals:
+            for call in after:
+                call[0](*call[1:])
+            self._arm()
+            return
+        batch.seq, batch.events = self._seq, write_batch(records)
+        self._seq += 1
+        self._records = []
+        self._batch = Batch(self.run_id, self._seq, b"", session_id=self._shared)
+        self.host.journal.submit(batch, partial(self._committed, after))
+        self._arm()
+
+    def _committed(self, after: list[tuple[Any, ...]], error: BaseException | None) -> None:
+        if error is not None:
+            self.break_off(error)
+            return
+        for call in after:
+            call[0](*call[1:])
+
+    def _arm(self) -> None:
+        due = self.state.next_due
+        if due is None or self.state.finished_at is not None:
+            return
+        at = self.host.loop.time() + max(0.0, due - self.host.now())
+        if self._timer is not None and not self._timer.cancelled():
+            if self._timer.when() <= at + 0.001:
+                return
+            self._timer.cancel()
+        self._timer = self.host.loop.call_at(at, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        due = self.state.next_due
+        if due is None or self.broken is not None or self._stopping:
+            return
+        if due > self.host.now():
+            self._arm()
+        else:
+            self.tell(Tick(self.host.now(), self.host.random()))
+
+    def interrupt(self) -> None:
+        """Give back what runs, for a resume; nothing is charged."""
+        self._stopping = True
+        self._events = None
+        for job in list(self._jobs.values()):
+            unit = self.state.open.get(job.key)
+            if unit is not None and unit.status is Status.RUNNING:
+                self.deliver(Interrupted(self.host.now(), job.key, job.attempt))
+            self.host.dispatcher.cancel(job)
+        self._jobs.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def break_off(self, error: BaseException) -> None:
+        """The journal refused a commit: nothing more is done or said of this run here; a resume goes on from what is durable."""
+        if self.broken is not None:
+            return
+        self.broken = error
+        if self._timer is not None:
+            self._timer.cancel()
+        for job in self._jobs.values():
+            self.host.dispatcher.cancel(job)
+        self._jobs.clear()
+        self.host.forget(self)
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+
+_OBEY: dict[type[Command], Callable[[RunDriver, Any], None]] = {
+    CancelAttempt: RunDriver._cancel_attempt,
+    SaveSession: RunDriver._save_session,
+    StoreResult: RunDriver._store_result,
+    Lookup: RunDriver._lookup,
+    AskApproval: RunDriver._ask,
+    EndRun: RunDriver._end,
+}

@@ -1,0 +1,243 @@
+"""What a process that runs graphs shares: journal, dispatcher, clock, and the runs it owns. Built once, closed once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from arklex_api.base import JSON
+from arklex_api.schema import SchemaError
+from arklex_runtime.dispatch.local import LocalDispatcher
+from arklex_runtime.engine.document import run_document
+from arklex_runtime.engine.events import Accepted, Event
+from arklex_runtime.engine.program import Program, ProgramError
+from arklex_runtime.engine.state import RunState
+from arklex_runtime.engine.step import replay
+from arklex_runtime.errors import AlreadyDecided, ApprovalNotFound, DatabaseUnavailable, RunFinished, RunNotFound, ValidationError
+from arklex_runtime.orchestrator.driver import RunDriver
+from arklex_runtime.state.records import CachePut, NewRun, Signal, StoredRun
+
+if TYPE_CHECKING:
+    from arklex_runtime.orchestrator.workbench import Workbench
+    from arklex_runtime.state.journal import Journal
+
+TERMINAL = ("Succeeded", "Failed", "Cancelled")
+MAX_QUERY = 10_000
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+Observer = Callable[[RunDriver, Event], None]
+ApprovalObserver = Callable[[RunDriver, str, str], None]
+
+
+@dataclass(slots=True)
+class Request:
+    """What one run is given. ``run_id`` is made up where it is None."""
+
+    query: str = ""
+    input: JSON = None
+    context: dict[str, JSON] = field(default_factory=dict)
+    session_id: str | None = None
+    run_id: str | None = None
+
+
+class RunHost:
+    """Runs graphs over one journal. Everything happens in the event loop it was made in.
+
+    ``observer`` hears every event once it is durable; ``on_approval`` every approval that waits for a person.
+    """
+
+    def __init__(self, journal: Journal, workbench: Workbench, *, max_workers: int = 4) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.journal = journal
+        self.workbench = workbench
+        self.dispatcher = LocalDispatcher(self.loop, workbench.lane_of, workbench.reserve, workbench.redact, max_workers)
+        self.random = random.Random(secrets.randbits(64)).random
+        self.observer: Observer | None = None
+        self.on_approval: ApprovalObserver | None = None
+        self.runs: dict[str, RunDriver] = {}
+        self._epoch = time.time() - time.monotonic()
+        self._dirty: list[RunDriver] = []
+        self._bundles: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: asyncio.Task[None] | None = None
+
+    def now(self) -> float:
+        """Epoch seconds of a clock that never steps while this process lives."""
+        return self._epoch + time.monotonic()
+
+    def mark(self, driver: RunDriver) -> None:
+        """``driver`` has something to journal: all that have are flushed together at the end of this iteration."""
+        if not self._dirty:
+            self.loop.call_soon(self._flush)
+        self._dirty.append(driver)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for driver in dirty:
+            driver.flush()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside everything else, until the host closes."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def forget(self, driver: RunDriver) -> None:
+        """``driver`` is done."""
+        self.runs.pop(driver.run_id, None)
+
+    async def start(self, program: Program, request: Request) -> RunDriver:
+        """Begin a run; it is accepted once its first commit is (``RunDriver.ended`` fails otherwise).
+
+        Raises ValidationError for an input that the graph's schema refuses, a query that is too long, a handler that cannot be
+        loaded; DatabaseUnavailable.
+        """
+        given = self._accept(program, request)
+        self.workbench.prepare(program)
+        if program.digest not in self._bundles:
+            await self.journal.put_bundle(program.digest, program.document)
+            self._bundles.add(program.digest)
+        session = await self.journal.get_session(request.session_id) if request.session_id else {}
+        now = self.now()
+        run_id = request.run_id or new_run_id(program.root)
+        driver = RunDriver(self, program, run_id, RunState(), 1, request.session_id)
+        self.runs[run_id] = driver
+        new_run = NewRun(run_id, program.root, program.namespace, program.digest, request.session_id, now)
+        driver.begin(Accepted(now, run_id, request.query, given, request.context, session), new_run)
+        self._listen()
+        return driver
+
+    @staticmethod
+    def _accept(program: Program, request: Request) -> JSON:
+        if len(request.query) > MAX_QUERY:
+            raise ValidationError(f"query has {len(request.query)} characters, more than {MAX_QUERY}")
+        given = {} if request.input is None else request.input
+        try:
+            return program.inputs[program.root].accept(given, "input")
+        except SchemaError as error:
+            raise ValidationError(str(error)) from None
+
+    async def stored(self, run_id: str) -> tuple[StoredRun, Program, RunState]:
+        """A run as the journal has it. Raises RunNotFound, and DatabaseUnavailable for a run of a newer arklex."""
+        stored = await self.journal.load(run_id)
+        if stored is None:
+            raise RunNotFound(run_id)
+        try:
+            program = Program.load(stored.document)
+        except ProgramError as error:
+            raise DatabaseUnavailable("newer", str(error)) from None
+        return stored, program, replay(program, stored.events)
+
+    async def resume(self, run_id: str) -> RunDriver | dict[str, Any]:
+        """Take over a run whose owner is gone; the document of one that is over. Raises RunNotFound, RunOwned."""
+        stored, program, state = await self.stored(run_id)
+        if stored.row.phase in TERMINAL:
+            return run_document(state, stored.row.graph)
+        self.workbench.prepare(program)
+        seq = await self.journal.claim(run_id)
+        stored, program, state = await self.stored(run_id)
+        driver = RunDriver(self, program, run_id, state, seq, stored.row.session_id)
+        self.runs[run_id] = driver
+        driver.resume()
+        self._listen()
+        return driver
+
+    @staticmethod
+    def finished_document(driver: RunDriver) -> dict[str, Any]:
+        """The document of a run that ended here."""
+        return run_document(driver.state, driver.program.root)
+
+    async def document(self, run_id: str) -> dict[str, Any]:
+        """The run's document, of a run anywhere. Raises RunNotFound."""
+        driver = self.runs.get(run_id)
+        if driver is not None:
+            return run_document(driver.state, driver.program.root)
+        stored, _, state = await self.stored(run_id)
+        return run_document(state, stored.row.graph)
+
+    async def cancel(self, run_id: str, reason: str = "cancelled") -> None:
+        """Ask a run to end, wherever it runs. Raises RunNotFound, RunFinished."""
+        stored, _, state = await self.stored(run_id)
+        if state.finished_at is not None:
+            raise RunFinished(f"run '{run_id}' is over: {stored.row.phase}")
+        await self.journal.add_signal(run_id, "cancel", {"reason": reason}, None)
+
+    async def approve(self, run_id: str, task: str, *, approved: bool, by: str | None = None, data: JSON = None) -> None:
+        """Decide on an approval, wherever it runs. The first decision wins and repeating it changes nothing.
+
+        Raises RunNotFound, ApprovalNotFound, AlreadyDecided for a contrary one, RunFinished for a late one, ValidationError
+        for data that the approval's schema refuses.
+        """
+        from arklex_runtime.orchestrator.approvals import check_decision
+
+        stored, _, state = await self.stored(run_id)
+        decision = {"task": task, "approved": approved, "by": by, "data": data}
+        if check_decision(state, task, approved, data):
+            return
+        if state.finished_at is not None:
+            raise RunFinished(f"run '{run_id}' is over: {stored.row.phase}")
+        if not await self.journal.add_signal(run_id, "approve", decision, f"approve:{task}"):
+            known = await self.journal.get_signal(run_id, f"approve:{task}")
+            if known is None:
+                raise ApprovalNotFound(f"run '{run_id}' has no approval '{task}'")
+            if known.data["approved"] != approved:
+                verdict = "approved" if known.data["approved"] else "rejected"
+                raise AlreadyDecided(f"'{task}' of run '{run_id}' is {verdict} already: the first decision stands")
+
+    def _listen(self) -> None:
+        if self._listener is None:
+            self._listener = self.loop.create_task(self._poll_signals())
+
+    async def _poll_signals(self) -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            if not self.runs:
+                continue
+            try:
+                if self.journal.changed():
+                    for signal in await self.journal.signals():
+                        self._deliver(signal)
+            except DatabaseUnavailable:
+                continue
+
+    def _deliver(self, signal: Signal) -> None:
+        driver = self.runs.get(signal.run_id)
+        if driver is not None:
+            driver.signal(signal)
+
+    async def cache_get(self, key: str) -> bytes | None:
+        """A result kept by content, or None."""
+        found: bytes | None = await self.workbench.cache.get(key, self.now(), self.journal)
+        return found
+
+    def cached(self, put: CachePut) -> None:
+        """A result was kept: the levels above the journal may have it too."""
+        self.workbench.cache.put(put.key, put.value, put.expires_at)
+
+    async def aclose(self) -> None:
+        """Give back what runs, commit that, close everything. Runs that were not over can be resumed."""
+        open_runs = list(self.runs.values())
+        for driver in open_runs:
+            driver.interrupt()
+        self._flush()
+        for task in (*self._tasks, *([self._listener] if self._listener else ())):
+            task.cancel()
+        for driver in open_runs:
+            if not driver.ended.done():
+                driver.ended.cancel()
+        await self.dispatcher.aclose()
+        await self.workbench.aclose()
+        await self.journal.close()
+
+
+def new_run_id(graph: str) -> str:
+    """``<graph>-<10 random letters and digits>``, a DNS label."""
+    bits = secrets.randbits(50)
+    return graph[:40].rstrip("-.") + "-" + "".join(_ALPHABET[(bits >> shift) & 31] for shift in range(0, 50, 5))
+
+

@@ -1,0 +1,168 @@
+"""The workers and tools that this process has at hand, by the programs that name them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, MutableMapping
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+
+from arklex_api.base import JSON
+from arklex_runtime.dispatch.jobs import Job
+from arklex_runtime.dispatch.local import Lane
+from arklex_runtime.engine.program import Program
+from arklex_runtime.errors import ToolNotFoundError, WorkerNotFoundError
+from arklex_runtime.security.redaction import Redactor
+from arklex_runtime.security.secrets import SecretResolver
+from arklex_runtime.state.results import ResultCache
+from arklex_runtime.tools.registry import ToolRegistry
+from arklex_runtime.workers.base import TaskContext, TaskWorker, WorkerServices
+from arklex_runtime.workers.build import build_worker
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from arklex_runtime.orchestrator.driver import RunDriver
+
+TOOL_CALLS = 1000
+"""Calls of one tool at once; a graph's maxParallel and the tool's rate limit bound them before that."""
+
+
+class ToolRunner:
+    """A tool as a worker. Its rate limit has been asked already."""
+
+    def __init__(self, registry: ToolRegistry, name: str) -> None:
+        self._registry = registry
+        self._name = name
+        self.blocking = registry.is_blocking(name)
+
+    def execute(self, inputs: JSON, context: TaskContext) -> JSON | Awaitable[JSON]:
+        """The tool's output."""
+        return self._registry.execute_admitted(self._name, inputs, context)
+
+
+class TaskLog(logging.LoggerAdapter[logging.Logger]):
+    """A task's logger: its lines carry the run, the task and the attempt."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add the fields."""
+        return msg, {**kwargs, "extra": {**(self.extra or {}), **kwargs.get("extra", {})}}
+
+
+class Workbench:
+    """Lanes and tool registries, made once for each Worker or set of tools and shared by all runs that name them.
+
+    ``given`` are workers registered from Python, by name; ``tools`` the tools registered so.
+    """
+
+    def __init__(
+        self,
+        secrets: SecretResolver,
+        cache: ResultCache,
+        given: dict[str, TaskWorker] | None = None,
+        tools: ToolRegistry | None = None,
+    ) -> None:
+        self.secrets = secrets
+        self.cache = cache
+        self._given = given or {}
+        self._python_tools = tools
+        self._redactor = Redactor()
+        self._session: aiohttp.ClientSession | None = None
+        self._log = logging.getLogger("arklex.task")
+        self._lanes: dict[tuple[str, bytes], Lane] = {}
+        self._registries: dict[tuple[str, bytes], ToolRegistry] = {}
+        self._by_program: dict[str, tuple[dict[str, Lane], dict[str, ToolRegistry], dict[tuple[str, str], Lane]]] = {}
+
+    def redact(self, value: JSON) -> JSON:
+        """``value`` without the values of secrets; the very object where it holds none."""
+        return self._redactor.json(value)
+
+    def prepare(self, program: Program) -> None:
+        """Build all that ``program`` names. Raises ManifestError, ToolNotFoundError: nothing has run then."""
+        if program.digest in self._by_program:
+            return
+        registries = {name: self._registry(program, name) for name in program.graphs}
+        calls: dict[tuple[str, str], Lane] = {}
+        for graph, plan in program.plans.items():
+            for node in plan.nodes:
+                if node.task.tool is not None and (graph, node.task.tool) not in calls:
+                    if node.task.tool not in registries[graph].tools:
+                        raise ToolNotFoundError(f"{node.path}.tool: there is no tool '{node.task.tool}'")
+                    calls[graph, node.task.tool] = Lane(ToolRunner(registries[graph], node.task.tool), TOOL_CALLS)
+        lanes = {name: self._lane(program, name) for name in program.workers}
+        self._by_program[program.digest] = (lanes, registries, calls)
+        self._redactor = Redactor(self.secrets.all_values())
+
+    def _services(self, tools: ToolRegistry | None = None) -> WorkerServices:
+        return WorkerServices(self.secrets, tools, self._http)
+
+    def _http(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession()
+        return self._session
+
+    def _lane(self, program: Program, name: str) -> Lane:
+        worker = program.workers[name]
+        key = (name, orjson.dumps(worker.spec.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS))
+        if key not in self._lanes:
+            built = self._given.get(name) or build_worker(worker, self._services())
+            self._lanes[key] = Lane(built, worker.spec.concurrency)
+        return self._lanes[key]
+
+    def _registry(self, program: Program, graph: str) -> ToolRegistry:
+        tools = program.tools[graph]
+        key = (graph, orjson.dumps({name: tool.model_dump(mode="json") for name, tool in tools.items()}, option=orjson.OPT_SORT_KEYS))
+        if key not in self._registries:
+            registry = ToolRegistry()
+            for name, instance in (self._python_tools.tools if self._python_tools else {}).items():
+                registry.register_tool(name, instance)
+            if tools:
+                from arklex_runtime.tools.http import HttpTool
+
+                for name, tool in tools.items():
+                    registry.register_tool(name, HttpTool(tool, self._services()))
+            self._registries[key] = registry
+        return self._registries[key]
+
+    def lane_of(self, job: Job) -> Lane:
+        """Where ``job`` gets its slot. Raises WorkerNotFoundError."""
+        lanes, _, calls = self._by_program[cast("RunDriver", job.owner).program.digest]
+        if job.tool is not None:
+            return calls[job.graph, job.tool]
+        lane = lanes.get(job.worker or "")
+        if lane is None:
+            raise WorkerNotFoundError(f"Worker not found: {job.worker}")
+        return lane
+
+    def tools_of(self, program: Program, graph: str) -> ToolRegistry:
+        """The tools of ``graph``."""
+        return self._by_program[program.digest][1][graph]
+
+    def reserve(self, job: Job) -> float:
+        """Take one call of the tool's rate limit: 0, or the seconds to wait."""
+        registry = self.tools_of(cast("RunDriver", job.owner).program, job.graph)
+        return registry.admit(job.tool or "")
+
+    def logger(self, run_id: str, task: str, attempt: int) -> TaskLog:
+        """The logger of one attempt."""
+        return TaskLog(self._log, {"run": run_id, "task": task, "attempt": attempt})
+
+    def clear_caches(self) -> None:
+        """Give memory back: the result cache's first level and what workers and tools keep (MemoryManager)."""
+        self.cache.clear()
+        for holder in (*(lane.worker for lane in self._lanes.values()), *self._registries.values()):
+            clear = getattr(holder, "clear_cache", None)
+            if callable(clear):
+                clear()
+
+    async def aclose(self) -> None:
+        """Close workers, tools and connections."""
+        for holder in (*(lane.worker for lane in self._lanes.values()), *self._registries.values()):
+            close = getattr(holder, "aclose", None)
+            if callable(close):
+                await close()
+        if self._session is not None:
+            await self._session.close()
