@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, runtime_checkable
 
 from arklex_api.base import JSON
-from arklex_api.taskgraph import RateLimit
+from arklex_api.tool import RateLimit
 from arklex_runtime.errors import TaskError, ToolNotFoundError
 from arklex_runtime.security.limits import RateLimiter
 from arklex_runtime.workers.base import TaskContext
@@ -24,7 +24,10 @@ class ToolInstance(Protocol):
     RateLimit or a RateLimiter), ``clear_cache()`` and ``async aclose()``.
     """
 
-    execute: Callable[..., Any]
+    @property
+    def execute(self) -> Callable[..., Any]:
+        """Runs the tool: ``execute(input)`` or ``execute(input, context)``, sync or async."""
+        ...
 
 
 class ToolRegistry:

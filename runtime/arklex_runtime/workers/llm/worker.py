@@ -53,6 +53,13 @@ class LLMWorker(AsyncWorker):
         except TimeoutError:
             raise TaskError("Timeout", f"{self._source.name}: no answer within the task's time") from None
 
+    async def aclose(self) -> None:
+        """Closes the provider's connections; a later task opens new ones."""
+        model, self._model = self._model, None
+        if model is not None:
+            async with model:  # the library's own client is closed with the last user of its model
+                pass
+
     async def _act(self, asked: Generate | Classify | Chat, context: TaskContext, limit: float | None) -> JSON:
         # The library takes seconds to import: not on the event loop.
         await asyncio.to_thread(importlib.import_module, "arklex_runtime.workers.llm.client")
