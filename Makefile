@@ -1,0 +1,55 @@
+# Everything starts here: each target prepares what it needs, so a clone, Python >= 3.11 and make are enough.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast test-faults lint format bench crds lock system clean
+
+BIN := .venv/bin
+stamp = $(1)/.ready-$(shell cat pyproject.toml requirements/uv.txt requirements/$(2).txt scripts/setup.sh | sha256sum | cut -c1-16)
+READY := $(call stamp,.venv,dev)
+BENCH := $(call stamp,.venv-bench,bench)
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) ## a virtual environment in .venv from the lock, every package checked against its hash
+
+$(READY):
+	@scripts/setup.sh .venv dev
+	@touch $@
+
+$(BENCH):
+	@scripts/setup.sh .venv-bench bench
+	@touch $@
+
+system: ## the Debian packages the full tests need (as root; otherwise says what to install)
+	@scripts/debian.sh git postgresql redis-server
+
+demo: $(READY) ## answer a question about this repository's documents, offline unless OPENAI_API_KEY is set
+	@$(BIN)/python -m arklex_runtime.demo
+
+test: $(READY) system ## everything that must pass before a merge; prints a table of blocks
+	@$(BIN)/python scripts/test.py
+
+test-fast: $(READY) ## unit and property tests: no database server, no model
+	@$(BIN)/python scripts/test.py fast
+
+test-faults: $(READY) system ## the fault tests in their nightly sizes
+	@ARKLEX_FAULTS=nightly $(BIN)/python -m pytest tests/faults tests/property
+
+lint: $(READY) ## ruff, its formatter, mypy, import-linter
+	@$(BIN)/python scripts/test.py lint
+
+format: $(READY) ## let ruff put the code in shape
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: $(BENCH) ## measure beside LangGraph, DBOS and two floors (about 5 minutes)
+	@.venv-bench/bin/python bench/run.py
+
+crds: $(READY) ## write crds/*.yaml from the models
+	@$(BIN)/python -m arklex_api.crds crds
+
+lock: $(READY) ## resolve the requirements anew
+	@scripts/lock.sh
+
+clean: ## remove what the targets above made
+	rm -rf .venv .venv-bench .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
