@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -14,11 +15,13 @@ OnError = Literal["fail", "continue"]
 MAX_ITEMS = 10_000
 """Items of one forEach."""
 
-_ROOTS = ("input", "query", "context", "session", "tasks", "run", "index")
-_RESERVED = frozenset(
-    ("as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop")
-    + ("namespace", "null", "package", "return", "true", "var", "void", "while")
+ROOTS = ("input", "query", "context", "session", "tasks", "run", "index")
+"""What expressions read; an item of forEach has another name."""
+
+RESERVED = re.compile(
+    r"(as|break|const|continue|else|false|for|function|if|import|in|let|loop|namespace|null|package|return|true|var|void|while)\Z"
 )
+"""Words that CEL keeps for itself."""
 
 Action = Annotated[str, Field(min_length=1, max_length=63)]
 ErrorType = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
@@ -40,9 +43,9 @@ class ForEach(KubeModel):
 
     def broken_rules(self) -> Iterable[tuple[Steps, str]]:
         """The item's name must not hide another, and a literal list has its bound."""
-        if self.as_ in _ROOTS:
-            yield ("as",), f"'{self.as_}' is taken in expressions ({', '.join(_ROOTS)}): choose another name"
-        elif self.as_ in _RESERVED:
+        if self.as_ in ROOTS:
+            yield ("as",), f"'{self.as_}' is taken in expressions ({', '.join(ROOTS)}): choose another name"
+        elif RESERVED.match(self.as_):
             yield ("as",), f"'{self.as_}' is a reserved word of CEL: choose another name"
         if isinstance(self.items, list) and len(self.items) > MAX_ITEMS:
             yield ("items",), f"has {len(self.items)} entries; at most {MAX_ITEMS} are allowed"
