@@ -29,7 +29,8 @@ def diagram_of(
     for node in plan.nodes:
         entry = states.get(node.name) if document else None
         nodes.append(_node(node, workers or {}, _state(entry or {}, now) if document else None))
-    return Diagram(title, tuple(nodes), tuple(_edges(plan)), _subtitle(plan, document, now), document["phase"] if document else None)
+    phase = document["phase"] if document else None
+    return Diagram(title, tuple(nodes), tuple(_edges(plan)), _subtitle(plan, document, now), phase)
 
 
 def _subtitle(plan: compiled.Plan, document: Mapping[str, Any] | None, now: datetime | None) -> str:

@@ -136,8 +136,9 @@ class _Part:
     def _place(self) -> None:
         for slot in self.slots:
             slot.size = self._size(slot)[0]
-        order_rows(self.layers.rows, sweeps=12 if len(self.slots) < 5000 else 4)
-        place_rows(self.layers.rows, _gap)
+        effort = max(2, min(24, 120_000 // len(self.slots)))
+        order_rows(self.layers.rows, sweeps=effort // 2)
+        place_rows(self.layers.rows, _gap, sweeps=effort)
         self.across = max(slot.at + slot.size / 2 for slot in self.slots)
         self.starts: list[float] = []
         self.depths = [max(self._size(slot)[1] for slot in row) for row in self.layers.rows]

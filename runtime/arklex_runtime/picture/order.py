@@ -15,7 +15,7 @@ Rows = list[list[Slot]]
 Gap = Callable[[Slot, Slot], float]
 
 
-def order_rows(rows: Rows, *, sweeps: int = 12) -> None:
+def order_rows(rows: Rows, *, sweeps: int) -> None:
     """Reorders each row to reduce crossings; keeps the best of ``sweeps`` passes down and up. Deterministic."""
     _number(rows)
     best, fewest = [list(row) for row in rows], crossings(rows)
@@ -84,7 +84,7 @@ def _crossings_below(row: list[Slot], width: int) -> int:
     return total
 
 
-def place_rows(rows: Rows, gap: Gap, *, sweeps: int = 24) -> None:
+def place_rows(rows: Rows, gap: Gap, *, sweeps: int) -> None:
     """Sets every slot's ``at``: near its neighbours, in order, at least ``gap`` apart; long edges pull to be straight."""
     for row in rows:
         _pack(row, gap)

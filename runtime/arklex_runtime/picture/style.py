@@ -118,7 +118,7 @@ def _palette(dark: int) -> str:
         ("#0d1117", "#161b22", "#e6edf3", "#9aa5b1", "#2a313c", "#3d4753"),
     )[dark]
     rules = [f".ground{{fill:{ground}}}", f".title,.name{{fill:{ink}}}", f".detail,.label{{fill:{muted}}}"]
-    rules += [f".box{{fill:{box};stroke:{line}}}", f".pill{{fill:{pill}}}", f".band{{fill:{pill};fill-opacity:.45;stroke:{line}}}"]
+    rules += [f".box{{fill:{box};stroke:{line}}}", f".pill,.band{{fill:{pill}}}", f".band{{fill-opacity:.45;stroke:{line}}}"]
     for kind, colours in KIND_COLOURS.items():
         colour = colours[dark]
         rules.append(f".k-{kind} .box,.k-{kind} .icon{{stroke:{colour}}}.k-{kind} .tile{{fill:{colour}}}")

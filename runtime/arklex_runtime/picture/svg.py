@@ -74,7 +74,7 @@ def _bands(plan: Layout) -> list[str]:
     return [
         f'<rect class="band" x="{number(band.x)}" y="{number(band.y)}" '
         f'width="{number(band.width)}" height="{number(band.height)}" rx="12"/>'
-        f'<text class="detail" x="{number(band.x + 14)}" y="{number(band.y + 17)}">{_text(band.name)}</text>'
+        f'<text class="detail" x="{number(band.x + 14)}" y="{number(band.y + 14)}">{_text(band.name)}</text>'
         for band in plan.bands
     ]
 
