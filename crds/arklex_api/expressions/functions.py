@@ -1,0 +1,175 @@
+"""The functions of an expression. ``x.f(a)`` and ``f(x, a)`` mean the same.
+
+CEL's own, run by the library: ``int, double, uint, bytes, dyn, timestamp, duration``, ``contains, startsWith, endsWith,
+matches`` (RE2), ``getFullYear, getMonth, getDate, getDayOfMonth, getDayOfWeek, getDayOfYear, getHours, getMinutes,
+getSeconds, getMilliseconds``. Ours, because the library lacks them or gets them wrong: ``size`` (code points), ``string``
+(bools too), ``type``. From the extension libraries of cel-go and Kubernetes, with their meaning:
+
+- ``bool, min, max, sum`` (a list, or arguments);
+- strings: ``charAt, indexOf, lastIndexOf, substring, replace, split, join, lowerAscii, upperAscii, trim, strings.quote``;
+- ``reverse`` (string or list); lists: ``distinct, flatten, slice, sort, lists.range``;
+- ``math.greatest, least, abs, sign, ceil, floor, round, trunc, sqrt, isNaN, isInf, isFinite, bitOr, bitAnd, bitXor, bitNot,
+  bitShiftLeft, bitShiftRight``; ``sets.contains, equivalent, intersects``; ``base64.encode, base64.decode``.
+
+Not offered: ``first``, ``last`` (they give optionals, which are not JSON), anything that reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cel import stdlib
+
+from arklex_api.expressions import lists
+from arklex_api.expressions.budget import check_length
+from arklex_api.expressions.errors import ExpressionError
+from arklex_api.expressions.values import article, kind, type_of
+
+_GROUPS = {"number": ("int", "double"), "text": ("string", "list"), "data": ("bytes", "string")}
+_TIME_PARTS = ("FullYear", "Month", "Date", "DayOfMonth", "DayOfWeek", "DayOfYear", "Hours", "Minutes", "Seconds", "Milliseconds")
+
+NATIVE: dict[str, int] = {
+    **{name: 1 for name in ("int", "double", "uint", "bytes", "dyn", "timestamp", "duration")},
+    **{name: 2 for name in ("contains", "startsWith", "endsWith", "matches")},
+    **{f"get{part}": 1 for part in _TIME_PARTS},
+}
+"""Functions that the CEL library runs, with their number of arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of ours. ``kinds`` are what its arguments must be (``any``, a kind, or a group of kinds).
+
+    The last ``optional`` of them may be missing; with ``repeat`` there may be any number (at least one) of the last.
+    """
+
+    name: str
+    call: Callable[..., Any]
+    kinds: tuple[str, ...]
+    optional: int = 0
+    repeat: bool = False
+
+    def accepts(self, count: int) -> bool:
+        """Whether it can be called with ``count`` arguments."""
+        return count >= len(self.kinds) - self.optional and (self.repeat or count <= len(self.kinds))
+
+    def __call__(self, *args: Any) -> Any:
+        """Raises ExpressionError, naming the function, for arguments it does not take."""
+        for at, value in enumerate(args):
+            wanted = self.kinds[min(at, len(self.kinds) - 1)]
+            found = kind(value)
+            if wanted not in ("any", found) and found not in _GROUPS.get(wanted, ()):
+                raise ExpressionError(f"{self.name}() takes {self._wanted(wanted)} there, not {article(found)}")
+        try:
+            return self.call(*args)
+        except ExpressionError:
+            raise
+        except (TypeError, ValueError, IndexError, ArithmeticError) as error:
+            raise ExpressionError(f"{self.name}(): {error}") from None
+
+    @staticmethod
+    def _wanted(wanted: str) -> str:
+        return " or ".join(article(name) for name in _GROUPS.get(wanted, (wanted,)))
+
+
+def _size(value: Any) -> int:
+    if type(value) in (str, list, dict, bytes):
+        return len(value)
+    raise ExpressionError(f"size() takes a string, a list or a map, not {article(kind(value))}")
+
+
+def _replace(text: str, old: str, new: str, limit: int = -1) -> str:
+    count = text.count(old)
+    if limit >= 0:
+        count = min(count, limit)
+    check_length(len(text) + count * (len(new) - len(old)))
+    return stdlib.replace(text, old, new, limit)
+
+
+def _join(items: list[Any], separator: str = "") -> str:
+    for at, item in enumerate(items):
+        if type(item) is not str:
+            raise ExpressionError(f"join(): item {at} is {article(kind(item))}; make it a string with map(x, string(x))")
+    check_length(sum(map(len, items)) + len(separator) * len(items))
+    return separator.join(items)
+
+
+def _split(text: str, separator: str, limit: int = -1) -> list[str]:
+    lists.check_items(len(text) if separator == "" else text.count(separator))
+    return stdlib.split(text, separator, limit)
+
+
+def _decode(text: str) -> bytes:
+    return stdlib.base64_decode(text)
+
+
+def _number(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """cel-go's rounding functions take doubles only; an int is already round."""
+
+    def apply(value: Any) -> Any:
+        return value if type(value) is int else call(value)
+
+    return apply
+
+
+def _functions() -> list[Function]:
+    text, number, items = ("string",), ("number",), ("list",)
+    return [
+        Function("size", _size, ("any",)),
+        Function("type", type_of, ("any",)),
+        Function("bool", stdlib.bool_, ("any",)),
+        Function("min", lists.least, ("any",), repeat=True),
+        Function("max", lists.greatest, ("any",), repeat=True),
+        Function("sum", lists.total, ("any",), repeat=True),
+        Function("charAt", stdlib.char_at, ("string", "int")),
+        Function("indexOf", stdlib.index_of, ("string", "string", "int"), 1),
+        Function("lastIndexOf", stdlib.last_index_of, ("string", "string", "int"), 1),
+        Function("substring", stdlib.substring, ("string", "int", "int"), 1),
+        Function("replace", _replace, ("string", "string", "string", "int"), 1),
+        Function("split", _split, ("string", "string", "int"), 1),
+        Function("join", _join, ("list", "string"), 1),
+        Function("lowerAscii", stdlib.lower_ascii, text),
+        Function("upperAscii", stdlib.upper_ascii, text),
+        Function("trim", stdlib.trim, text),
+        Function("strings.quote", stdlib.quote, text),
+        Function("reverse", stdlib.reverse, ("text",)),
+        Function("distinct", lists.distinct, items),
+        Function("flatten", lists.flatten, ("list", "int"), 1),
+        Function("slice", stdlib.slice_, ("list", "int", "int")),
+        Function("sort", lists.sort, items),
+        Function("lists.range", lists.count_up, ("int",)),
+        Function("math.greatest", lists.greatest, ("any",), repeat=True),
+        Function("math.least", lists.least, ("any",), repeat=True),
+        Function("math.abs", abs, number),
+        Function("math.sign", stdlib.math_sign, number),
+        Function("math.ceil", _number(stdlib.math_ceil), number),
+        Function("math.floor", _number(stdlib.math_floor), number),
+        Function("math.round", _number(stdlib.math_round), number),
+        Function("math.trunc", _number(stdlib.math_trunc), number),
+        Function("math.sqrt", stdlib.math_sqrt, number),
+        Function("math.isNaN", stdlib.math_is_nan, number),
+        Function("math.isInf", stdlib.math_is_inf, number),
+        Function("math.isFinite", stdlib.math_is_finite, number),
+        Function("math.bitOr", stdlib.math_bit_or, ("int", "int")),
+        Function("math.bitAnd", stdlib.math_bit_and, ("int", "int")),
+        Function("math.bitXor", stdlib.math_bit_xor, ("int", "int")),
+        Function("math.bitNot", stdlib.math_bit_not, ("int",)),
+        Function("math.bitShiftLeft", stdlib.math_bit_shift_left, ("int", "int")),
+        Function("math.bitShiftRight", stdlib.math_bit_shift_right, ("int", "int")),
+        Function("sets.contains", lists.set_contains, ("list", "list")),
+        Function("sets.equivalent", lists.set_equivalent, ("list", "list")),
+        Function("sets.intersects", lists.set_intersects, ("list", "list")),
+        Function("base64.encode", stdlib.base64_encode, ("data",)),
+        Function("base64.decode", _decode, text),
+    ]
+
+
+FUNCTIONS: dict[str, Function] = {function.name: function for function in _functions()}
+"""Functions that are ours, by name."""
+
+
+def names() -> list[str]:
+    """Every function one may call, sorted."""
+    return sorted({*FUNCTIONS, *NATIVE, "string", "has"})
