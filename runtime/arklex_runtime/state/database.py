@@ -39,8 +39,8 @@ class Database(Writer, Protocol):
     def changed(self) -> bool:
         """Whether anybody may have written since the last call."""
 
-    async def run(self, make: Callable[[], Steps[T]], write: bool = False, long: bool = False) -> T:
-        """Run one transaction."""
+    async def run(self, make: Callable[[], Steps[T]], write: bool = False, long: bool = False, once: bool = False) -> T:
+        """Run one transaction; ``once``: not again if it may have happened, since twice is not the same."""
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -67,9 +67,9 @@ class DatabaseJournal(Journal):
     def changed(self) -> bool:
         return self._database.changed()
 
-    async def _run(self, make: Callable[[], Steps[T]], *, write: bool = False, long: bool = False) -> T:
+    async def _run(self, make: Callable[[], Steps[T]], *, write: bool = False, long: bool = False, once: bool = False) -> T:
         await self._queue.drained()
-        return await self._database.run(make, write, long)
+        return await self._database.run(make, write, long, once)
 
     @override
     async def put_bundle(self, digest: str, document: bytes) -> None:
@@ -133,7 +133,7 @@ class DatabaseJournal(Journal):
     @override
     async def update_session(self, session_id: str, patch: dict[str, Any]) -> dict[str, Any]:
         dialect = self._database.dialect
-        return await self._run(lambda: steps.patch_session(dialect, session_id, [patch]), write=True)
+        return await self._run(lambda: steps.patch_session(dialect, session_id, [patch]), write=True, once=True)
 
     @override
     async def cache_get(self, key: str, now: float) -> bytes | None:

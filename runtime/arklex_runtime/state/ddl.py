@@ -19,5 +19,6 @@ SQLITE_DDL = (
     "CREATE INDEX runs_by_start ON runs (started_at)",
     "CREATE TABLE sessions (session_id TEXT NOT NULL, data BLOB NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (session_id))",
     'CREATE TABLE signals (id INTEGER NOT NULL, run_id TEXT NOT NULL, kind TEXT NOT NULL, "key" TEXT, data BLOB NOT NULL, '
-    'at DOUBLE NOT NULL, consumed INTEGER DEFAULT 0 NOT NULL, PRIMARY KEY (id), CONSTRAINT signals_once UNIQUE (run_id, "key"))',
+    "at DOUBLE NOT NULL, consumed INTEGER DEFAULT 0 NOT NULL, PRIMARY KEY (id), "
+    'CONSTRAINT signals_once UNIQUE (run_id, "key"))',
 )

@@ -172,8 +172,8 @@ class SqliteDatabase:
         data = self.try_read(session_id)
         return {} if isinstance(data, Later) else data
 
-    async def run(self, make: Callable[[], Steps[T]], write: bool = False, long: bool = False) -> T:
-        """Run a transaction other than a commit; ``long``: never on the loop's thread."""
+    async def run(self, make: Callable[[], Steps[T]], write: bool = False, long: bool = False, once: bool = False) -> T:
+        """Run a transaction other than a commit; ``long``: never on the loop's thread. Here each happens once or not at all."""
         begin = "BEGIN IMMEDIATE" if write else "BEGIN"
         if self._memory:
             return transact(self._cold, make(), begin)

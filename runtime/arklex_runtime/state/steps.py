@@ -131,18 +131,28 @@ def _lock_run(dialect: Dialect, run_id: str) -> Steps[tuple[str, str | None, flo
 
 
 def claim(dialect: Dialect, owner: str, run_id: str, now: float, alive: Alive, reopen: bool) -> Steps[int]:
-    """Take the run over from a dead owner or none, append ``[["claimed", owner, now]]``; returns the next seq."""
+    """Take the run over from a dead owner or none, append ``[["claimed", owner, now]]``; returns the next seq.
+
+    Done again (its acknowledgement was lost with the connection) it finds itself done.
+    """
     _, holder, finished_at = yield from _lock_run(dialect, run_id)
     if finished_at is not None and not reopen:
         raise RunFinished(f"run {run_id!r} has finished")
+    rows = yield sql.LAST_SEQ, {"run_id": run_id}
+    seq = int(rows[0][0])
+    events = orjson.dumps([["claimed", owner, now]])
+    if holder == owner and (yield from _stored(run_id, seq)) == events:
+        return seq + 1
     if holder is not None and (yield from alive(holder)):
         raise RunOwned(pid_of(holder))
-    rows = yield sql.LAST_SEQ, {"run_id": run_id}
-    seq = int(rows[0][0]) + 1
-    events = orjson.dumps([["claimed", owner, now]])
     yield sql.TAKE_RUN, {"run_id": run_id, "owner": owner}
-    yield sql.INSERT_EVENTS, {"run_id": run_id, "seq": seq, "events": events}
-    return seq + 1
+    yield sql.INSERT_EVENTS, {"run_id": run_id, "seq": seq + 1, "events": events}
+    return seq + 2
+
+
+def _stored(run_id: str, seq: int) -> Steps[bytes | None]:
+    rows = yield sql.STORED_EVENTS, {"run_id": run_id, "seq": seq}
+    return bytes(rows[0][0]) if rows else None
 
 
 def add_signal(dialect: Dialect, run_id: str, kind: str, data: Any, key: str | None, now: float) -> Steps[bool]:

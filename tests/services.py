@@ -1,0 +1,179 @@
+"""Real servers for tests: PostgreSQL and Redis as processes on the loopback, as plain context managers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def postgres_programs() -> Path | None:
+    """Return the folder of the newest installed PostgreSQL's programs, or None."""
+    installed = [path for path in Path("/usr/lib/postgresql").glob("*/bin/postgres") if path.exists()]
+    if installed:
+        return max(installed, key=lambda path: float(re.sub(r"[^\d.]", "", path.parts[-3]) or 0)).parent
+    found = shutil.which("postgres")
+    return Path(found).resolve().parent if found else None
+
+
+def unprivileged() -> str | None:
+    """Return the user that servers run as when the tests run as root (PostgreSQL refuses root), else None."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    raise LookupError("no unprivileged user to run a server as")
+
+
+@dataclass
+class PostgresServer:
+    """A PostgreSQL server with its data in ``folder``; stop, kill and start keep port and data."""
+
+    folder: Path
+    programs: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(self.programs / program), *arguments]
+        return subprocess.run(command, user=unprivileged(), cwd=self.folder, capture_output=True, text=True, check=False)
+
+    def create(self) -> None:
+        """Make the data folder; fast, since only processes die in tests, never the machine."""
+        done = self._run("initdb", "-D", str(self.folder / "data"), "-U", "arklex", "-A", "trust", "-E", "UTF8", "--no-sync")
+        assert done.returncode == 0, done.stderr
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self.folder),
+            "fsync": "off",
+            "max_connections": "60",
+            "shared_buffers": "32MB",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        command = [str(self.programs / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port), *options]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, user=unprivileged(), cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + 60
+        while self._run("pg_isready", "-h", "127.0.0.1", "-p", str(self.port)).returncode != 0:
+            assert self.process.poll() is None and time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """Stop: SIGQUIT at once without a checkpoint ("immediate"), SIGINT in order ("fast")."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait()
+            self.process = None
+
+    def psql(self, statement: str, database: str = "postgres") -> str:
+        """Run a statement, return what psql prints."""
+        done = self._run("psql", "-qAtX", "-h", "127.0.0.1", "-p", str(self.port), "-U", "arklex", "-c", statement, database)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def database(self, name: str) -> str:
+        """Make an empty database, return its URL."""
+        self.psql(f'CREATE DATABASE "{name}"')
+        return f"postgresql+asyncpg://arklex@127.0.0.1:{self.port}/{name}"
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """Run a PostgreSQL server of its own; the newest that is installed."""
+    programs = postgres_programs()
+    assert programs is not None, "PostgreSQL is not installed"
+    with server_folder() as folder:
+        server = PostgresServer(folder, programs)
+        server.create()
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@dataclass
+class RedisServer:
+    """A Redis server without persistence on the loopback."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its URL, database 0."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self, *options: str) -> None:
+        """Start, and wait until it answers."""
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *options], user=unprivileged(), cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(redis.ConnectionError), redis.Redis(port=self.port) as client:
+                client.ping()
+                return
+            assert self.process.poll() is None and time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """Stop it, at once unless told otherwise."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait()
+            self.process = None
+
+
+@contextlib.contextmanager
+def redis_server(*options: str) -> Iterator[RedisServer]:
+    """Run a Redis server of its own."""
+    assert shutil.which("redis-server"), "redis-server is not installed"
+    with server_folder() as folder:
+        server = RedisServer(folder)
+        try:
+            server.start(*options)
+            yield server
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def server_folder() -> Iterator[Path]:
+    """Make a folder of the servers' user, with a path short enough for sockets; pytest's own are closed to other users."""
+    folder = Path(tempfile.mkdtemp(prefix="arklex-"))
+    user = unprivileged()
+    if user is not None:
+        shutil.chown(folder, user)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
