@@ -58,8 +58,17 @@ class Node:
 
     def templates(self) -> Iterable[Template]:
         """Every expression of the task."""
-        found = (self.when, self.items, self.inputs, self.value, self.message, self.cache_key, self.fallback_value,
-                 self.fallback_inputs, self.save_state)
+        found = (
+            self.when,
+            self.items,
+            self.inputs,
+            self.value,
+            self.message,
+            self.cache_key,
+            self.fallback_value,
+            self.fallback_inputs,
+            self.save_state,
+        )
         return (template for template in found if template is not None)
 
 
@@ -132,8 +141,11 @@ class _Compiler:
     def _name(self, node: Node) -> None:
         first = self.by_name.setdefault(node.name, node.index)
         if first != node.index:
-            self._problem(f"{node.path}.name", "DuplicateTask", f"another task is called '{node.name}' already: names are "
-                          "unique over tasks and finally")
+            self._problem(
+                f"{node.path}.name",
+                "DuplicateTask",
+                f"another task is called '{node.name}' already: names are unique over tasks and finally",
+            )
 
     def _node(self, index: int, task: Task, path: str, final: bool) -> Node:
         kind = kind_of(task)
@@ -192,7 +204,9 @@ class _Compiler:
                 reads.setdefault(source, False)
         for template in node.templates():
             for reference in template.references:
-                source = self._target(reference, node.path, nodes, whole=node.is_final, node=node, own=template is node.save_state)
+                source = self._target(
+                    reference, node.path, nodes, whole=node.is_final, node=node, own=template is node.save_state
+                )
                 if source is None:
                     continue
                 reads[source] = reads.get(source, False) or _reads(reference)
@@ -230,7 +244,9 @@ class _Compiler:
         index = self.by_name.get(name)
         if index is None:
             close = difflib.get_close_matches(name, self.by_name, 1)
-            self._problem(path, "UnknownTask", f"there is no task '{name}'" + (f": did you mean '{close[0]}'?" if close else ""))
+            self._problem(
+                path, "UnknownTask", f"there is no task '{name}'" + (f": did you mean '{close[0]}'?" if close else "")
+            )
         elif index >= self.finals and (node is None or not node.is_final):
             self._problem(path, "DependsOnFinally", f"'{name}' is a finally task: nothing outside finally may depend on it")
             return None

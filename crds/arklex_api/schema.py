@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from arklex_api.base import JSON
+from arklex_api.paths import render
 
 
 class SchemaError(ValueError):
@@ -17,7 +18,7 @@ class SchemaError(ValueError):
 
 
 class JsonSchema:
-    """One compiled JSON Schema (draft 2020-12 unless ``$schema`` says otherwise). Raises SchemaError for a bad schema on use."""
+    """A JSON Schema (draft 2020-12 unless ``$schema`` says otherwise), compiled on use, which raises SchemaError for a bad one."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self.schema = schema
@@ -27,9 +28,10 @@ class JsonSchema:
         import jsonschema_rs
 
         try:
-            return jsonschema_rs.validator_for(self.schema)
-        except (ValueError, jsonschema_rs.ReferencingError) as error:
-            raise SchemaError(f"not a valid JSON Schema: {str(error).splitlines()[0]}") from error
+            return jsonschema_rs.validator_for(self.schema, retriever=_refuse_remote)
+        except jsonschema_rs.ValidationError as error:
+            where = render(error.instance_path)
+            raise SchemaError(f"not a valid JSON Schema: {f'{where}: ' if where else ''}{error.message}") from error
 
     def check(self) -> None:
         """Raise SchemaError if the schema itself is not valid."""
@@ -49,6 +51,11 @@ class JsonSchema:
     def _message(what: str, error: Any) -> str:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
         return f"{what}{path}: {error.message}"
+
+
+def _refuse_remote(uri: str) -> Any:
+    """The library would fetch URLs and read files that a ``$ref`` names; a manifest must not make us do that."""
+    raise ValueError(f"{uri} is outside the schema: put it into $defs")
 
 
 def as_doubles(schema: Any, value: JSON) -> JSON:

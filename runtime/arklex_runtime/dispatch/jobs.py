@@ -50,3 +50,4 @@ class Job:
     has_slot: bool = False
     lane: Any = None
     handle: Any = None
+    refusal: Error | None = None

@@ -12,6 +12,7 @@ import orjson
 
 from arklex_api.base import JSON
 from arklex_api.jsonvalue import check_json
+from arklex_runtime.dispatch.breaker import Breaker
 from arklex_runtime.dispatch.jobs import Error, Grant, Job
 from arklex_runtime.dispatch.threads import Threads
 from arklex_runtime.errors import RateLimitExceeded, TaskError
@@ -24,10 +25,11 @@ MAX_OUTPUT = 1 << 20
 class Lane:
     """The slots of one Worker and who waits for them."""
 
-    __slots__ = ("capacity", "queue", "used", "worker")
+    __slots__ = ("breaker", "capacity", "queue", "used", "worker")
 
-    def __init__(self, worker: TaskWorker, capacity: int) -> None:
+    def __init__(self, worker: TaskWorker, capacity: int, breaker: Breaker | None = None) -> None:
         self.worker = worker
+        self.breaker = breaker
         self.capacity = capacity
         self.used = 0
         self.queue: deque[Job] = deque()
@@ -57,12 +59,16 @@ class LocalDispatcher:
         self._tasks: set[asyncio.Task[JSON]] = set()
 
     def acquire(self, job: Job) -> Grant:
-        """Take a slot for ``job``, or queue it. A granted job is to be launched, or cancelled."""
+        """Take a slot for ``job``, or queue it. A granted job is to be launched, or cancelled; ``job.refusal`` says why not."""
         lane = job.lane = self._lane_of(job)
+        if lane.breaker is not None and not lane.breaker.admit(self._loop.time()):
+            job.refusal = _broken(lane.breaker.retry_after(self._loop.time()))
+            return Grant.REFUSED
         if lane.worker.blocking:
             if lane not in self._blocking:
                 self._blocking.append(lane)
             if self.threads.stuck:
+                job.refusal = _held()
                 return Grant.REFUSED
         if lane.queue or not self._take(lane, job):
             lane.queue.append(job)
@@ -122,10 +128,12 @@ class LocalDispatcher:
         self._tasks.add(task)
         task.add_done_callback(partial(self._async_done, lane, job))
 
-    def cancel(self, job: Job) -> None:
-        """Stop a job, or forget it; nothing of it is reported."""
+    def cancel(self, job: Job, reason: str | None = None) -> None:
+        """Stop a job, or forget it; nothing of it is reported. ``reason`` Timeout speaks against the worker."""
         job.cancelled = True
         lane: Lane = job.lane
+        if lane.breaker is not None:
+            self._blame(lane.breaker, reason)
         if job.launched:
             if job.handle is not None:
                 job.handle.cancel()
@@ -136,6 +144,12 @@ class LocalDispatcher:
             lane.queue.remove(job)
         elif job.has_slot:
             self._free(lane, job)
+
+    def _blame(self, breaker: Breaker, reason: str | None) -> None:
+        if reason is None:
+            breaker.forget()
+        else:
+            breaker.record(reason, self._loop.time())
 
     def _on_thread(self, lane: Lane, job: Job) -> None:
         output, error = None, None
@@ -163,6 +177,8 @@ class LocalDispatcher:
     def _done(self, lane: Lane, job: Job, output: JSON, error: BaseException | None) -> None:
         if not job.cancelled:
             value, size, failure = self._outcome(output, error)
+            if lane.breaker is not None:
+                lane.breaker.record(failure["type"] if failure else None, self._loop.time())
             self._give_back(lane, job)
             job.owner.finished(job, value, size, failure)
             self._admit(lane)
@@ -177,7 +193,9 @@ class LocalDispatcher:
                 size = len(orjson.dumps(value))
                 if size <= MAX_OUTPUT:
                     return value, size, None
-                error = TaskError("InvalidOutput", f"the output has {size} bytes of JSON, more than 1 MiB: pass large data by URI")
+                error = TaskError(
+                    "InvalidOutput", f"the output has {size} bytes of JSON, more than 1 MiB: pass large data by URI"
+                )
             except ValueError as caught:
                 error = TaskError("InvalidOutput", str(caught))
         failure = error_document(error)
@@ -199,7 +217,7 @@ class LocalDispatcher:
             while other.queue:
                 if other.worker.blocking and self.threads.stuck:
                     stuck = other.queue.popleft()
-                    stuck.owner.finished(stuck, None, 0, refusal())
+                    stuck.owner.finished(stuck, None, 0, _held())
                     continue
                 job = other.queue[0]
                 if not self._take(other, job):
@@ -225,9 +243,13 @@ async def _guarded(worker: TaskWorker, job: Job) -> JSON:
         raise TaskError("Failed", f"the handler raised {type(error).__name__}: {error}") from error
 
 
-def refusal() -> Error:
-    """Why a sync handler cannot run: all threads are held."""
+def _held() -> Error:
     return _document("Unavailable", "every thread is held by a handler that does not return")
+
+
+def _broken(retry_after: float) -> Error:
+    message = f"the worker keeps failing: its circuit breaker is open for another {retry_after:.1f} s"
+    return _document("Unavailable", message, details={"retryAfter": round(retry_after, 3)})
 
 
 def error_document(error: BaseException) -> Error:
@@ -240,4 +262,9 @@ def error_document(error: BaseException) -> Error:
 
 def _document(kind: str, message: str, retryable: bool | None = None, details: dict[str, Any] | None = None) -> Error:
     final = kind in ("InvalidInput", "InvalidOutput", "Denied", "Cancelled")
-    return {"type": kind, "message": message[:4096], "retryable": not final if retryable is None else retryable, "details": details}
+    return {
+        "type": kind,
+        "message": message[:4096],
+        "retryable": not final if retryable is None else retryable,
+        "details": details,
+    }

@@ -75,9 +75,17 @@ class TaskExecutor:
         from arklex_api.expressions import compile_template
         from arklex_api.plan import ROOTS, kind_of
 
-        tasks = {name: {"phase": "Succeeded", "output": output, "error": None, "errors": []} for name, output in results.items()}
-        scope = {"input": context.input or {}, "query": context.query, "context": context.context, "session": {}, "run": {},
-                 "tasks": tasks}
+        tasks = {
+            name: {"phase": "Succeeded", "output": output, "error": None, "errors": []} for name, output in results.items()
+        }
+        scope = {
+            "input": context.input or {},
+            "query": context.query,
+            "context": context.context,
+            "session": {},
+            "run": {},
+            "tasks": tasks,
+        }
         kind = kind_of(task)
         if kind == "value":
             return compile_template(task.value, path="value", roots=ROOTS).evaluate(scope)

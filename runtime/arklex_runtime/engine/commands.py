@@ -30,10 +30,14 @@ class Start(Command):
 
 @dataclass(slots=True)
 class CancelAttempt(Command):
-    """Stop the attempt, or forget it if it has not started; whatever it still gives is refused."""
+    """Stop the attempt, or forget it if it has not started; whatever it still gives is refused.
+
+    ``reason`` is Timeout for an attempt that ran out of its own time, else None.
+    """
 
     key: str
     attempt: int
+    reason: str | None = None
 
 
 @dataclass(slots=True)

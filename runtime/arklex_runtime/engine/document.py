@@ -8,8 +8,12 @@ from arklex_runtime.engine.state import RunState, Scope, Status, TaskState
 from arklex_runtime.engine.times import rfc3339_or_none
 
 _LIVE = {
-    Status.RUNNING: "Running", Status.CHILD: "Running", Status.BACKOFF: "Retrying", Status.APPROVAL: "Waiting",
-    Status.LOOKUP: "Waiting", Status.FALLBACK: "Waiting",
+    Status.RUNNING: "Running",
+    Status.CHILD: "Running",
+    Status.BACKOFF: "Retrying",
+    Status.APPROVAL: "Waiting",
+    Status.LOOKUP: "Waiting",
+    Status.FALLBACK: "Waiting",
 }
 _ORDER = ("Running", "Retrying", "Waiting")
 

@@ -40,6 +40,7 @@ class Accepted(Event):
     session: dict[str, JSON]
 
     def encode(self) -> list[JSON]:
+        """The journal\'s form."""
         return [self.tag, self.at, self.run_id, self.query, self.input, self.context, self.session]
 
 
@@ -52,12 +53,13 @@ class Started(Event):
     attempt: int
 
     def encode(self) -> list[JSON]:
+        """The journal\'s form."""
         return [self.tag, self.at, self.key, self.attempt]
 
 
 @dataclass(slots=True)
 class Finished(Event):
-    """An attempt gave ``output`` or, if ``error`` is set, failed. ``size`` is the output's JSON in bytes, ``jitter`` in [0, 1)."""
+    """An attempt gave ``output`` or, if ``error`` is set, failed. ``size``: the output's JSON in bytes; ``jitter`` in [0, 1)."""
 
     tag: ClassVar[str] = "finished"
     key: str
@@ -68,6 +70,7 @@ class Finished(Event):
     jitter: float = 0.5
 
     def encode(self) -> list[JSON]:
+        """The journal\'s form."""
         if self.error is None:
             return [self.tag, self.at, self.key, self.attempt, self.output, None, self.size]
         return [self.tag, self.at, self.key, self.attempt, None, self.error, 0, self.jitter]
@@ -82,6 +85,7 @@ class Lost(Event):
     attempt: int
 
     def encode(self) -> list[JSON]:
+        """The journal\'s form."""
         return [self.tag, self.at, self.key, self.attempt]
 
 
@@ -94,6 +98,7 @@ class Interrupted(Event):
     attempt: int
 
     def encode(self) -> list[JSON]:
+        """The journal\'s form."""
         return [self.tag, self.at, self.key, self.attempt]
 
 
@@ -106,6 +111,7 @@ class CacheHit(Event):
     output: JSON
 
     def encode(self) -> list[JSON]:
+        """The journal\'s form."""
         return [self.tag, self.at, self.key, self.output]
 
 
@@ -117,6 +123,7 @@ class CacheMiss(Event):
     key: str
 
     def encode(self) -> list[JSON]:
+        """The journal\'s form."""
         return [self.tag, self.at, self.key]
 
 
@@ -131,6 +138,7 @@ class Decided(Event):
     data: JSON = None
 
     def encode(self) -> list[JSON]:
+        """The journal\'s form."""
         return [self.tag, self.at, self.key, self.approved, self.by, self.data]
 
 
@@ -142,6 +150,7 @@ class CancelRequested(Event):
     reason: str = "cancelled"
 
     def encode(self) -> list[JSON]:
+        """The journal\'s form."""
         return [self.tag, self.at, self.reason]
 
 
@@ -153,6 +162,7 @@ class Tick(Event):
     jitter: float = 0.5
 
     def encode(self) -> list[JSON]:
+        """The journal\'s form."""
         return [self.tag, self.at, self.jitter]
 
 
@@ -164,12 +174,25 @@ class SessionRead(Event):
     data: dict[str, JSON]
 
     def encode(self) -> list[JSON]:
+        """The journal\'s form."""
         return [self.tag, self.at, self.data]
 
 
 _KINDS: dict[str, type[Event]] = {
     kind.tag: kind
-    for kind in (Accepted, Started, Finished, Lost, Interrupted, CacheHit, CacheMiss, Decided, CancelRequested, Tick, SessionRead)
+    for kind in (
+        Accepted,
+        Started,
+        Finished,
+        Lost,
+        Interrupted,
+        CacheHit,
+        CacheMiss,
+        Decided,
+        CancelRequested,
+        Tick,
+        SessionRead,
+    )
 }
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import orjson
+
 from arklex_api.base import JSON
 from arklex_api.plan import Plan, compile_graph
 from arklex_api.problems import ManifestError, Problem
@@ -43,7 +44,7 @@ class Program:
 
     @classmethod
     def of(cls, root: str, graphs: dict[str, TaskGraph], workers: dict[str, Worker], namespace: str = "default") -> Program:
-        """The program of ``root``: only what it can reach is kept. Raises ManifestError for unknown names and cycles of graphs."""
+        """The program of ``root``: only what it can reach is kept. Raises ManifestError: unknown names, cycles of graphs."""
         reached = _reachable(root, graphs)
         used = {name: workers[name] for name in sorted(_workers(reached)) if name in workers}
         missing = sorted(_workers(reached) - used.keys())
@@ -60,7 +61,9 @@ class Program:
     def document(self) -> bytes:
         """The program as canonical JSON; secrets are references in it, never values."""
         body = {
-            "format": FORMAT, "root": self.root, "namespace": self.namespace,
+            "format": FORMAT,
+            "root": self.root,
+            "namespace": self.namespace,
             "graphs": {name: _manifest(graph) for name, graph in self.graphs.items()},
             "workers": {name: _manifest(worker) for name, worker in self.workers.items()},
         }
@@ -89,20 +92,29 @@ class Program:
     def _spec_digest(self, kind: str, graph: str, name: str) -> str:
         where = (kind, f"{graph}/{name}")
         if where not in self._digests:
-            self._digests[where] = hashlib.sha256(orjson.dumps(self._relevant(kind, graph, name), option=orjson.OPT_SORT_KEYS)).hexdigest()
+            self._digests[where] = hashlib.sha256(
+                orjson.dumps(self._relevant(kind, graph, name), option=orjson.OPT_SORT_KEYS)
+            ).hexdigest()
         return self._digests[where]
 
     def _relevant(self, kind: str, graph: str, name: str) -> Any:
         if kind == "worker":
             spec = self.workers[name].spec
-            return [spec.type, spec.config, spec.llm.model_dump(mode="json") if spec.llm else None, (spec.template or {}).get("spec")]
+            return [
+                spec.type,
+                spec.config,
+                spec.llm.model_dump(mode="json") if spec.llm else None,
+                (spec.template or {}).get("spec"),
+            ]
         if kind == "tool":
             return self.tools[graph][name].model_dump(mode="json", exclude={"description", "rate_limit", "timeout"})
         reached = _reachable(name, self.graphs)
         names = sorted(_workers(reached))
         keep = {"tasks", "finally_", "output", "llm", "tools", "input"}
-        return [{n: g.spec.model_dump(mode="json", include=keep, exclude_unset=True) for n, g in reached.items()},
-                [self._relevant("worker", graph, n) for n in names if n in self.workers]]
+        return [
+            {n: g.spec.model_dump(mode="json", include=keep, exclude_unset=True) for n, g in reached.items()},
+            [self._relevant("worker", graph, n) for n in names if n in self.workers],
+        ]
 
 
 def _manifest(thing: TaskGraph | Worker) -> dict[str, Any]:
@@ -131,7 +143,9 @@ def _reachable(root: str, graphs: dict[str, TaskGraph]) -> dict[str, TaskGraph]:
             circle = " → ".join((*trail[trail.index(name) :], name))
             raise ManifestError([Problem("spec.tasks", "GraphCycle", f"the graphs run each other in a circle: {circle}")])
         if len(trail) >= MAX_DEPTH:
-            raise ManifestError([Problem("spec.tasks", "TooDeep", f"sub-graphs nest deeper than {MAX_DEPTH}: {' → '.join(trail)}")])
+            raise ManifestError(
+                [Problem("spec.tasks", "TooDeep", f"sub-graphs nest deeper than {MAX_DEPTH}: {' → '.join(trail)}")]
+            )
         if name not in graphs:
             raise ManifestError([Problem("spec.tasks", "UnknownGraph", f"there is no TaskGraph '{name}'")])
         found[name] = graphs[name]

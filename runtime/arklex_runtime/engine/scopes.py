@@ -143,7 +143,11 @@ def _judge(turn: Turn, scope: Scope) -> None:
 
 
 def _blame(name: str, error: Error) -> Error:
-    return {**error, "message": f"task '{name}': {error['message']}"[:4096], "details": {**(error["details"] or {}), "task": name}}
+    return {
+        **error,
+        "message": f"task '{name}': {error['message']}"[:4096],
+        "details": {**(error["details"] or {}), "task": name},
+    }
 
 
 def _end(turn: Turn, scope: Scope) -> None:

@@ -1,4 +1,4 @@
-"""The merge of session state: shallow, null deletes, ``{"$increment": n}`` adds to the old value (semantics.md, "saveState")."""
+"""The merge of session state: shallow, null deletes, ``{"$increment": n}`` adds to the old value."""
 
 from __future__ import annotations
 

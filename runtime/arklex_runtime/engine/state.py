@@ -34,8 +34,25 @@ class Unit:
     ``key`` names it within the run (``task``, ``task[3]``, ``parent/child``). ``stage`` is 1 once the fallback is at work.
     """
 
-    __slots__ = ("attempts", "cache_key", "cached", "child", "cut", "error", "failures", "fallback", "index", "item", "key", "lost",
-                 "message", "stage", "started_at", "status", "task")
+    __slots__ = (
+        "attempts",
+        "cache_key",
+        "cached",
+        "child",
+        "cut",
+        "error",
+        "failures",
+        "fallback",
+        "index",
+        "item",
+        "key",
+        "lost",
+        "message",
+        "stage",
+        "started_at",
+        "status",
+        "task",
+    )
 
     def __init__(self, task: TaskState, key: str, index: int = -1, item: JSON = None) -> None:
         self.task = task
@@ -60,8 +77,26 @@ class Unit:
 class TaskState:
     """One task of one scope. ``allowed``: it failed under ``onError: continue``, or its own ``when`` said no."""
 
-    __slots__ = ("allowed", "cut", "done", "error", "errors", "finished_at", "has_output", "launched", "node", "output", "phase",
-                 "reason", "scope", "session", "started_at", "units", "waiting", "wanted")
+    __slots__ = (
+        "allowed",
+        "cut",
+        "done",
+        "error",
+        "errors",
+        "finished_at",
+        "has_output",
+        "launched",
+        "node",
+        "output",
+        "phase",
+        "reason",
+        "scope",
+        "session",
+        "started_at",
+        "units",
+        "waiting",
+        "wanted",
+    )
 
     def __init__(self, scope: Scope, node: Node) -> None:
         self.scope = scope
@@ -90,10 +125,29 @@ class TaskState:
 
 
 class Scope:
-    """One graph being run: the root, or a sub-graph under the task ``parent``. ``path`` is the prefix of its keys."""
+    """One graph being run: the root, or a sub-graph of ``parent``. ``path`` is the prefix of its keys."""
 
-    __slots__ = ("base", "cut", "depth", "ended", "error", "failures", "finally_stage", "graph", "halted", "open", "output", "parent", "path",
-                 "phase", "plan", "ready", "running", "started_at", "tasks")
+    __slots__ = (
+        "base",
+        "cut",
+        "depth",
+        "ended",
+        "error",
+        "failures",
+        "finally_stage",
+        "graph",
+        "halted",
+        "open",
+        "output",
+        "parent",
+        "path",
+        "phase",
+        "plan",
+        "ready",
+        "running",
+        "started_at",
+        "tasks",
+    )
 
     def __init__(self, plan: Plan, graph: str, path: str, parent: Unit | None, base: dict[str, JSON], at: float) -> None:
         self.plan = plan
@@ -118,9 +172,22 @@ class Scope:
 
 
 class RunState:
-    """A run. ``open`` holds every unit that waits for an event, by key; ``timers`` is a heap of (due, order, kind, target, mark)."""
+    """A run. ``open``: every unit that waits for an event, by key; ``timers``: a heap of (due, order, kind, target, mark)."""
 
-    __slots__ = ("bytes", "events", "finished_at", "now", "open", "order", "refused", "root", "run_id", "session", "started_at", "timers")
+    __slots__ = (
+        "bytes",
+        "events",
+        "finished_at",
+        "now",
+        "open",
+        "order",
+        "refused",
+        "root",
+        "run_id",
+        "session",
+        "started_at",
+        "timers",
+    )
 
     def __init__(self) -> None:
         self.run_id = ""

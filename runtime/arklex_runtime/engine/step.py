@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+
 from arklex_api.base import JSON
 from arklex_runtime.engine import scopes, tasks, units
 from arklex_runtime.engine.commands import AskApproval, CancelAttempt, Command, Lookup
@@ -32,7 +33,7 @@ from arklex_runtime.engine.events import (
 )
 from arklex_runtime.engine.program import Program
 from arklex_runtime.engine.state import RunState, Scope, Status, Unit
-from arklex_runtime.engine.turn import MAX_RUN, Turn, TurnError, base_values, failure
+from arklex_runtime.engine.turn import MAX_RUN, Turn, base_values, failure
 
 
 @dataclass(slots=True)
@@ -133,7 +134,9 @@ def _finished(turn: Turn, event: Finished) -> None:
         return
     turn.state.bytes += event.size
     if turn.state.bytes > MAX_RUN:
-        units.exhausted(turn, unit, failure("InvalidOutput", "the outputs of this run have more than 64 MiB: pass large data by URI"))
+        units.exhausted(
+            turn, unit, failure("InvalidOutput", "the outputs of this run have more than 64 MiB: pass large data by URI")
+        )
     else:
         units.succeeded(turn, unit, event.output)
 
@@ -213,7 +216,7 @@ def _attempt_due(turn: Turn, unit: Unit, mark: int) -> None:
         return
     error = failure("Timeout", f"the attempt took longer than {unit.task.node.task.timeout}")
     if unit.status is Status.RUNNING:
-        turn.commands.append(CancelAttempt(unit.key, mark))
+        turn.commands.append(CancelAttempt(unit.key, mark, "Timeout"))
         units.release(turn, unit)
         units.failed(turn, unit, error)
     elif unit.status is Status.CHILD and unit.child is not None and unit.cut is None:
@@ -233,8 +236,17 @@ def _approval_due(turn: Turn, unit: Unit, _: int) -> None:
 
 
 _HANDLERS: dict[type[Event], Callable[[Turn, Any], None]] = {
-    Accepted: _accepted, Started: _started, Finished: _finished, Lost: _lost, Interrupted: _interrupted, CacheHit: _cache_hit,
-    CacheMiss: _cache_miss, Decided: _decided, CancelRequested: _cancel, Tick: _tick, SessionRead: _session,
+    Accepted: _accepted,
+    Started: _started,
+    Finished: _finished,
+    Lost: _lost,
+    Interrupted: _interrupted,
+    CacheHit: _cache_hit,
+    CacheMiss: _cache_miss,
+    Decided: _decided,
+    CancelRequested: _cancel,
+    Tick: _tick,
+    SessionRead: _session,
 }
 _DUE: dict[str, Callable[[Turn, Any, int], None]] = {
     "attempt": _attempt_due,
@@ -244,6 +256,14 @@ _DUE: dict[str, Callable[[Turn, Any, int], None]] = {
     "finally": lambda turn, scope, _: scopes.time_out_finally(turn, scope),
 }
 _WORK: dict[str, Callable[..., None]] = {
-    "activate": tasks.activate, "done": tasks.unit_done, "settle": scopes.settle, "pump": units.pump, "child": scopes.open_child,
-    "child_done": scopes.child_done, "want": tasks.want, "halt": scopes.halt, "cancel": scopes.cancel, "cut": tasks.cut,
+    "activate": tasks.activate,
+    "done": tasks.unit_done,
+    "settle": scopes.settle,
+    "pump": units.pump,
+    "child": scopes.open_child,
+    "child_done": scopes.child_done,
+    "want": tasks.want,
+    "halt": scopes.halt,
+    "cancel": scopes.cancel,
+    "cut": tasks.cut,
 }

@@ -1,6 +1,7 @@
 """Tasks: when they run, what they make of their units' results, and who may go on after them.
 
-Order of decisions: dependencies, skip check, ``when``, ``forEach.items``, ``with``, attempts (semantics.md, "When a task runs").
+Order of decisions: dependencies, skip check, ``when``, ``forEach.items``, ``with``, attempts.
+Source: semantics.md, "When a task runs".
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def activate(turn: Turn, scope: Scope, index: int) -> None:
         return
     blocker = _blocker(scope, task)
     if blocker is not None:
-        skip(turn, task, "NoOutput" if blocker.phase == SKIPPED else "DependencyFailed", f"'{blocker.node.name}' gave no output")
+        skip(
+            turn, task, "NoOutput" if blocker.phase == SKIPPED else "DependencyFailed", f"'{blocker.node.name}' gave no output"
+        )
         return
     task.session = turn.state.session
     key = scope.path + node.name
@@ -96,7 +99,7 @@ def _fan_out(turn: Turn, task: TaskState, items: list[JSON]) -> None:
 
 
 def launch_items(turn: Turn, task: TaskState) -> None:
-    """Launch items up to forEach.maxParallel; sub-graphs and approvals, which take no slot, up to the graph's if it is not set."""
+    """Launch items up to forEach.maxParallel, without one up to the graph's if they take no slot (sub-graphs, approvals)."""
     for_each = task.node.task.for_each
     limit = for_each.max_parallel if for_each else None
     if limit is None and task.node.kind in ("graph", "approval"):
@@ -255,7 +258,9 @@ def cut(turn: Turn, task: TaskState, verdict: tuple[str, Error | None, str | Non
     for unit in task.units:
         if unit.status is not Status.DONE and not units.cut_off(turn, unit) and unit.child is not None:
             cause = verdict[1] or failure("Cancelled", "the run stopped")
-            turn.work.append(("cancel", unit.child, cause if verdict[0] == CANCELLED else failure("Cancelled", "a sibling failed")))
+            turn.work.append(
+                ("cancel", unit.child, cause if verdict[0] == CANCELLED else failure("Cancelled", "a sibling failed"))
+            )
     finish_cut(turn, task)
 
 

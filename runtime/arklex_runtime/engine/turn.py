@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+
 from arklex_api.base import JSON
 from arklex_api.expressions import ExpressionError, Template
 from arklex_runtime.engine.commands import Command

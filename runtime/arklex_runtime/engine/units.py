@@ -221,7 +221,9 @@ def _fallback_value(turn: Turn, unit: Unit) -> None:
     if template is None:
         raise AssertionError(node.name)
     try:
-        found = turn.fact(f"fallback:{unit.key}", lambda: evaluate(template, values(unit.task, unit), f"{node.path}.fallback.value"))
+        found = turn.fact(
+            f"fallback:{unit.key}", lambda: evaluate(template, values(unit.task, unit), f"{node.path}.fallback.value")
+        )
         succeeded(turn, unit, found)
     except TurnError as error:
         _give_up(turn, unit, error.error)

@@ -42,7 +42,9 @@ async def apply(middleware: list[Middleware], context: ExecutionContext) -> Exec
         found = one.process(context)
         context = await found if inspect.isawaitable(found) else found
         if not isinstance(context, ExecutionContext):
-            raise TypeError(f"middleware {type(one).__name__}.process must return an ExecutionContext, not {type(context).__name__}")
+            raise TypeError(
+                f"middleware {type(one).__name__}.process must return an ExecutionContext, not {type(context).__name__}"
+            )
     return context
 
 

@@ -18,7 +18,6 @@ import orjson
 from arklex_api.base import JSON
 from arklex_api.durations import seconds
 from arklex_runtime.dispatch.jobs import Error, Grant, Job
-from arklex_runtime.dispatch.local import refusal
 from arklex_runtime.engine.commands import AskApproval, CancelAttempt, Command, EndRun, Lookup, SaveSession, Start, StoreResult
 from arklex_runtime.engine.events import (
     Accepted,
@@ -61,8 +60,24 @@ def idempotency_key(run_id: str, key: str, stage: int) -> str:
 class RunDriver:
     """One run that this process owns. ``ended`` is resolved with the phase, or with what broke it off."""
 
-    __slots__ = ("_after", "_batch", "_dirty", "_events", "_jobs", "_records", "_seq", "_shared", "_stopping", "_timer", "broken",
-                 "ended", "host", "program", "run_id", "state")
+    __slots__ = (
+        "_after",
+        "_batch",
+        "_dirty",
+        "_events",
+        "_jobs",
+        "_records",
+        "_seq",
+        "_shared",
+        "_stopping",
+        "_timer",
+        "broken",
+        "ended",
+        "host",
+        "program",
+        "run_id",
+        "state",
+    )
 
     def __init__(self, host: RunHost, program: Program, run_id: str, state: RunState, seq: int, session_id: str | None) -> None:
         self.host = host
@@ -167,8 +182,14 @@ class RunDriver:
         timeout = seconds(task.timeout) if task.timeout else None
         name = path_of(unit.key)
         context = TaskContext(
-            self.run_id, name, command.action, command.attempt, idempotency_key(self.run_id, unit.key, unit.stage),
-            None, unit.task.session, host.workbench.logger(self.run_id, name, command.attempt),
+            self.run_id,
+            name,
+            command.action,
+            command.attempt,
+            idempotency_key(self.run_id, unit.key, unit.stage),
+            None,
+            unit.task.session,
+            host.workbench.logger(self.run_id, name, command.attempt),
         )
         graph = unit.task.scope.graph
         context.tools = host.workbench.tools_of(self.program, graph)
@@ -179,7 +200,7 @@ class RunDriver:
             self.granted(job)
         elif grant is Grant.REFUSED:
             self._jobs.pop(unit.key)
-            self.deliver(Finished(host.now(), unit.key, command.attempt, error=refusal(), jitter=host.random()))
+            self.deliver(Finished(host.now(), unit.key, command.attempt, error=job.refusal, jitter=host.random()))
 
     def granted(self, job: Job) -> None:
         """The job has a slot: commit its start, then launch it."""
@@ -201,7 +222,7 @@ class RunDriver:
     def _cancel_attempt(self, command: CancelAttempt) -> None:
         job = self._jobs.pop(command.key, None)
         if job is not None:
-            self.host.dispatcher.cancel(job)
+            self.host.dispatcher.cancel(job, command.reason)
 
     def _save_session(self, command: SaveSession) -> None:
         if self._shared:
@@ -254,7 +275,9 @@ class RunDriver:
         elif signal.kind == "approve":
             key = self.approval_key(signal.data["task"])
             if key is not None:
-                self.tell(Decided(self.host.now(), key, signal.data["approved"], signal.data.get("by"), signal.data.get("data")))
+                self.tell(
+                    Decided(self.host.now(), key, signal.data["approved"], signal.data.get("by"), signal.data.get("data"))
+                )
         if not self._dirty:
             self._mark()
 
@@ -324,7 +347,7 @@ class RunDriver:
             self._timer.cancel()
 
     def break_off(self, error: BaseException) -> None:
-        """The journal refused a commit: nothing more is done or said of this run here; a resume goes on from what is durable."""
+        """The journal refused a commit: this run ends here; a resume goes on from what is durable."""
         if self.broken is not None:
             return
         self.broken = error

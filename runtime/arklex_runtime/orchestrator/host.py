@@ -18,7 +18,14 @@ from arklex_runtime.engine.events import Accepted, Event
 from arklex_runtime.engine.program import Program, ProgramError
 from arklex_runtime.engine.state import RunState
 from arklex_runtime.engine.step import replay
-from arklex_runtime.errors import AlreadyDecided, ApprovalNotFound, DatabaseUnavailable, RunFinished, RunNotFound, ValidationError
+from arklex_runtime.errors import (
+    AlreadyDecided,
+    ApprovalNotFound,
+    DatabaseUnavailable,
+    RunFinished,
+    RunNotFound,
+    ValidationError,
+)
 from arklex_runtime.orchestrator.driver import RunDriver
 from arklex_runtime.state.records import CachePut, NewRun, Signal, StoredRun
 
@@ -239,5 +246,3 @@ def new_run_id(graph: str) -> str:
     """``<graph>-<10 random letters and digits>``, a DNS label."""
     bits = secrets.randbits(50)
     return graph[:40].rstrip("-.") + "-" + "".join(_ALPHABET[(bits >> shift) & 31] for shift in range(0, 50, 5))
-
-

@@ -17,6 +17,7 @@ from arklex_runtime.tools.registry import ToolRegistry
 if TYPE_CHECKING:
     from arklex_runtime.observability.monitoring import Monitoring
     from arklex_runtime.state.manager import StateManager
+
     from arklex_runtime.workers.base import TaskWorker
 
 
@@ -63,7 +64,9 @@ class Orchestrator:
         """Make ``worker`` (a handler, or an object with ``execute``) what tasks with ``worker: name`` run on."""
         self.workers[name] = worker
 
-    def run(self, task_graph: GraphSource, query: str = "", context: dict[str, JSON] | None = None, **options: Any) -> RunResult:
+    def run(
+        self, task_graph: GraphSource, query: str = "", context: dict[str, JSON] | None = None, **options: Any
+    ) -> RunResult:
         """Execute ``task_graph`` with ``query`` and wait for its end; see ``arun`` for options, result and errors.
 
         Raises RuntimeError inside a running event loop: use ``arun`` there.
@@ -129,9 +132,10 @@ class Orchestrator:
         return self._host
 
     async def _open(self) -> RunHost:
+        from arklex_runtime.state.results import ResultCache
+
         from arklex_runtime.orchestrator.workbench import Workbench
         from arklex_runtime.state.journal import open_journal
-        from arklex_runtime.state.results import ResultCache
 
         given = {name: as_worker(worker, name) for name, worker in self.workers.items()}
         workbench = Workbench(self._secrets, ResultCache(), given, self.tools)

@@ -33,7 +33,11 @@ def manifests_of(source: GraphSource) -> Manifests | TaskGraph | Program:
 
 
 def program_of(
-    source: GraphSource, workers: dict[str, Worker], llm: str | None = None, graph: str | None = None, namespace: str = "default"
+    source: GraphSource,
+    workers: dict[str, Worker],
+    llm: str | None = None,
+    graph: str | None = None,
+    namespace: str = "default",
 ) -> Program:
     """The program to run. ``workers`` are there besides the source's own; ``llm`` is what graphs without spec.llm use.
 

@@ -7,15 +7,16 @@ from collections.abc import Awaitable, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
+from arklex_runtime.state.results import ResultCache
 
 from arklex_api.base import JSON
+from arklex_runtime.dispatch.breaker import Breaker
 from arklex_runtime.dispatch.jobs import Job
 from arklex_runtime.dispatch.local import Lane
 from arklex_runtime.engine.program import Program
 from arklex_runtime.errors import ToolNotFoundError, WorkerNotFoundError
 from arklex_runtime.security.redaction import Redactor
 from arklex_runtime.security.secrets import SecretResolver
-from arklex_runtime.state.results import ResultCache
 from arklex_runtime.tools.registry import ToolRegistry
 from arklex_runtime.workers.base import TaskContext, TaskWorker, WorkerServices
 from arklex_runtime.workers.build import build_worker
@@ -109,12 +110,16 @@ class Workbench:
         key = (name, orjson.dumps(worker.spec.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS))
         if key not in self._lanes:
             built = self._given.get(name) or build_worker(worker, self._services())
-            self._lanes[key] = Lane(built, worker.spec.concurrency)
+            breaker = Breaker(worker.spec.circuit_breaker) if worker.spec.circuit_breaker else None
+            self._lanes[key] = Lane(built, worker.spec.concurrency, breaker)
         return self._lanes[key]
 
     def _registry(self, program: Program, graph: str) -> ToolRegistry:
         tools = program.tools[graph]
-        key = (graph, orjson.dumps({name: tool.model_dump(mode="json") for name, tool in tools.items()}, option=orjson.OPT_SORT_KEYS))
+        key = (
+            graph,
+            orjson.dumps({name: tool.model_dump(mode="json") for name, tool in tools.items()}, option=orjson.OPT_SORT_KEYS),
+        )
         if key not in self._registries:
             registry = ToolRegistry()
             for name, instance in (self._python_tools.tools if self._python_tools else {}).items():
