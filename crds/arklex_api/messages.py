@@ -78,7 +78,9 @@ def _number(value: float) -> str:
 
 def _wrong_type(wanted: str, value: Any) -> str:
     hint = ""
-    if wanted == "text" and isinstance(value, (bool, int, float)):
+    if wanted == "text" and isinstance(value, bool):
+        hint = ": quote it (YAML takes bare y, n, yes, no, on and off for booleans)"
+    elif wanted == "text" and isinstance(value, (int, float)):
         hint = ": quote it"
     elif wanted in ("a whole number", "a number", "true or false") and isinstance(value, str):
         hint = ": remove the quotes" if value and len(value) < 32 else ""

@@ -10,15 +10,19 @@ from functools import cached_property
 from typing import Any
 
 from arklex_api.base import JSON
-from arklex_api.paths import render
+from arklex_api.paths import Steps
 
 
 class SchemaError(ValueError):
-    """A value that its schema refuses; the message names each field."""
+    """A value that its schema refuses, the message names each field; or a schema that is none, wrong at ``steps``."""
+
+    def __init__(self, message: str, steps: Steps = ()) -> None:
+        super().__init__(message)
+        self.steps = steps
 
 
 class JsonSchema:
-    """A JSON Schema (draft 2020-12 unless ``$schema`` says otherwise), compiled on use, which raises SchemaError for a bad one."""
+    """A JSON Schema (draft 2020-12 unless ``$schema`` says otherwise), compiled on use; a bad one raises SchemaError."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self.schema = schema
@@ -30,8 +34,7 @@ class JsonSchema:
         try:
             return jsonschema_rs.validator_for(self.schema, retriever=_refuse_remote)
         except jsonschema_rs.ValidationError as error:
-            where = render(error.instance_path)
-            raise SchemaError(f"not a valid JSON Schema: {f'{where}: ' if where else ''}{error.message}") from error
+            raise SchemaError(f"not a valid JSON Schema: {error.message}", tuple(error.instance_path)) from error
 
     def check(self) -> None:
         """Raise SchemaError if the schema itself is not valid."""

@@ -1,0 +1,204 @@
+"""Everything wrong with a set of manifests before anything runs: what ``arklex lint`` prints and the operator refuses.
+
+Within one graph the plan judges (names, references, cycles, expressions); here are the checks that look across objects, and
+those of JSON Schemas, schedules and inputs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from arklex_api.base import JSON
+from arklex_api.graphs import Calls, sub_graph_problems
+from arklex_api.loader import Document, Manifests, sort_problems
+from arklex_api.messages import excerpt
+from arklex_api.paths import Steps
+from arklex_api.problems import ManifestError, Problem
+from arklex_api.schedules import schedule_problem
+from arklex_api.schema import JsonSchema, SchemaError
+from arklex_api.task import Task
+from arklex_api.taskgraph import RunInputs, TaskGraphSpec
+from arklex_api.worker import Worker
+
+
+class Found(NamedTuple):
+    """One thing wrong below an object."""
+
+    steps: Steps
+    reason: str
+    message: str
+
+
+class _Known(NamedTuple):
+    """What may be referred to. Names of objects that failed to load count too: their own problems say enough."""
+
+    workers: Collection[str]
+    graphs: Collection[str]
+    loaded: dict[str, Worker]
+
+
+def lint(manifests: Manifests, *, known_workers: Iterable[str] = (), known_graphs: Iterable[str] = ()) -> list[Problem]:
+    """All problems of ``manifests``, those of loading included, by file and line.
+
+    ``known_workers`` and ``known_graphs`` are names that exist elsewhere, as on a cluster; without them everything must be in
+    the files.
+    """
+    known = _Known(
+        workers={*known_workers, *_names(manifests, "Worker")},
+        graphs={*known_graphs, *_names(manifests, "TaskGraph")},
+        loaded=manifests.workers,
+    )
+    problems = list(manifests.problems)
+    for name, graph in manifests.graphs.items():
+        document = manifests.document("TaskGraph", name)
+        problems += _plan_problems(graph.spec, document)
+        problems += [document.problem(*found) for found in graph_problems(graph.spec, known)]
+    for name, run in manifests.runs.items():
+        document = manifests.document("TaskGraphRun", name)
+        problems += [document.problem(*found) for found in _run_problems(run.spec.graph, run.spec, manifests, known)]
+    problems += [
+        manifests.document("TaskGraph", call.graph).problem(call.steps, reason, message)
+        for call, reason, message in sub_graph_problems(_calls(manifests))
+    ]
+    return sort_problems(problems)
+
+
+def _names(manifests: Manifests, kind: str) -> Iterator[str]:
+    return (document.name for document in manifests.documents if document.kind == kind)
+
+
+def _plan_problems(spec: TaskGraphSpec, document: Document) -> list[Problem]:
+    from arklex_api.plan import compile_graph
+
+    try:
+        compile_graph(spec)
+    except ManifestError as error:
+        return [document.placed(problem) for problem in error.problems]
+    return []
+
+
+def graph_problems(spec: TaskGraphSpec, known: _Known) -> Iterator[Found]:
+    """What is wrong with one graph among the objects that are ``known``."""
+    tools = {tool.name for tool in spec.tools}
+    for steps, task in _tasks(spec):
+        for below, reason, message in _task_problems(task, spec, tools, known):
+            yield Found((*steps, *below), reason, message)
+    if spec.llm is not None:
+        yield from _unknown(spec.llm, known.workers, "Worker", ("spec", "llm"))
+    yield from _tool_problems(spec, known)
+    yield from _schema_problem(spec.input.schema_, ("spec", "input", "schema"))
+    yield from _schedule_problems(spec)
+    yield from _input_problem(spec.run, spec, ("spec", "run"))
+
+
+def _tasks(spec: TaskGraphSpec) -> Iterator[tuple[Steps, Task]]:
+    for part, tasks in (("tasks", spec.tasks), ("finally", spec.finally_)):
+        for index, task in enumerate(tasks):
+            yield ("spec", part, index), task
+
+
+def _task_problems(task: Task, spec: TaskGraphSpec, tools: Collection[str], known: _Known) -> Iterator[Found]:
+    if task.worker is not None:
+        yield from _unknown(task.worker, known.workers, "Worker", ("worker",))
+        yield from _missing_action(task.worker, task.action, ("action",), known)
+    if task.tool is not None and task.tool not in tools:
+        hint = _near(task.tool, tools) or ": define it in spec.tools"
+        yield Found(("tool",), "UnknownTool", f"there is no tool '{task.tool}'{hint}")
+    if task.graph is not None:
+        yield from _unknown(task.graph, known.graphs, "TaskGraph", ("graph",))
+    if task.fallback is not None and task.fallback.worker is not None:
+        yield from _unknown(task.fallback.worker, known.workers, "Worker", ("fallback", "worker"))
+        yield from _missing_action(task.fallback.worker, task.fallback.action or task.action, ("fallback", "action"), known)
+    if task.approval is not None and task.approval.schema_ is not None:
+        yield from _schema_problem(task.approval.schema_, ("approval", "schema"))
+
+
+def _missing_action(worker: str, action: str | None, steps: Steps, known: _Known) -> Iterator[Found]:
+    loaded = known.loaded.get(worker)
+    if action is None and loaded is not None and loaded.spec.type != "custom":
+        yield Found(
+            steps, "Required", f"is required: only custom Workers do without, and '{worker}' is of type {loaded.spec.type}"
+        )
+
+
+def _tool_problems(spec: TaskGraphSpec, known: _Known) -> Iterator[Found]:
+    for index, tool in enumerate(spec.tools):
+        steps: Steps = ("spec", "tools", index)
+        if tool.worker is not None:
+            yield from _unknown(tool.worker, known.workers, "Worker", (*steps, "worker"))
+            worker = known.loaded.get(tool.worker)
+            if worker is not None and worker.spec.type != "tool":
+                message = f"'{tool.worker}' is of type {worker.spec.type}: tools run on a Worker of type tool"
+                yield Found((*steps, "worker"), "WrongType", message)
+        if tool.input_schema is not None:
+            yield from _schema_problem(tool.input_schema, (*steps, "inputSchema"))
+        yield from _template_problems(tool.http.url, (*steps, "http", "url"))
+        yield from _template_problems(tool.http.headers, (*steps, "http", "headers"))
+        yield from _template_problems(tool.http.body, (*steps, "http", "body"))
+
+
+def _template_problems(value: JSON, steps: Steps) -> Iterator[Found]:
+    """Expressions of a tool see its input only."""
+    from arklex_api.expressions import TemplateError, compile_template
+    from arklex_api.paths import parse, render
+
+    try:
+        compile_template(value, path=render(steps), roots=("input",))
+    except TemplateError as error:
+        yield from (Found(parse(problem.path), problem.reason, problem.message) for problem in error.problems)
+
+
+def _schema_problem(schema: dict[str, JSON], steps: Steps) -> Iterator[Found]:
+    try:
+        JsonSchema(schema).check()
+    except SchemaError as error:
+        yield Found((*steps, *error.steps), "InvalidSchema", str(error))
+
+
+def _schedule_problems(spec: TaskGraphSpec) -> Iterator[Found]:
+    if spec.schedule is None:
+        return
+    problem = schedule_problem(spec.schedule.cron, spec.schedule.time_zone)
+    if problem is not None:
+        yield Found(("spec", "schedule", problem.field), problem.reason, problem.message)
+    yield from _input_problem(spec.schedule.run, spec, ("spec", "schedule", "run"))
+
+
+def _input_problem(run: RunInputs | None, spec: TaskGraphSpec, steps: Steps) -> Iterator[Found]:
+    """Whether the input written into a manifest is what the graph's schema asks for; absent input is an empty map."""
+    if run is None:
+        return
+    schema = JsonSchema(spec.input.schema_)
+    try:
+        schema.check()
+    except SchemaError:
+        return
+    try:
+        schema.accept({} if run.input is None else run.input, "input")
+    except SchemaError as error:
+        yield Found((*steps, "input"), "InvalidInput", f"does not match spec.input.schema: {error}")
+
+
+def _run_problems(graph: str, run: RunInputs, manifests: Manifests, known: _Known) -> Iterator[Found]:
+    yield from _unknown(graph, known.graphs, "TaskGraph", ("spec", "graph"))
+    if graph in manifests.graphs:
+        yield from _input_problem(run, manifests.graphs[graph].spec, ("spec",))
+
+
+def _unknown(name: str, names: Collection[str], kind: str, steps: Steps) -> Iterator[Found]:
+    if name not in names:
+        yield Found(steps, f"Unknown{kind.removeprefix('Task')}", f"there is no {kind} {excerpt(name)}{_near(name, names)}")
+
+
+def _near(name: str, names: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    return f": did you mean '{near[0]}'?" if near else ""
+
+
+def _calls(manifests: Manifests) -> Calls:
+    return {
+        name: [(steps, task.graph) for steps, task in _tasks(graph.spec) if task.graph is not None]
+        for name, graph in manifests.graphs.items()
+    }
