@@ -136,17 +136,17 @@ def open_database(url: SqliteUrl, patience: float) -> Opened:
 
 
 def version(connection: sqlite3.Connection) -> str | None:
-    """Return the revision of the schema, None for an empty database."""
+    """Return the revision of the schema: None for an empty database, "" for one that was taken down to nothing."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
         return None
     row = connection.execute(VERSION).fetchone()
-    return str(row[0]) if row else None
+    return str(row[0]) if row else ""
 
 
 def ensure_schema(connection: sqlite3.Connection, url: SqliteUrl) -> bool:
     """Bring the schema to the head; False if another process was at it and the database has to be opened again."""
     found = version(connection)
-    if found is not None and found not in REVISIONS:
+    if found and found not in REVISIONS:
         raise DatabaseUnavailable("newer", f"schema {found}, this release knows {HEAD}")
     if found == HEAD:
         return True
