@@ -77,13 +77,15 @@ class ToolRegistry:
         return not inspect.iscoroutinefunction(self.tools[tool_name].execute)
 
     async def call(self, tool_name: str, input_data: JSON, context: TaskContext | None = None) -> JSON:
-        """The tool's output, sync tools on a thread; waits at the rate limit, but not past the context's deadline.
+        """The tool's output, sync tools on a thread; waits at the rate limit, at most the tool's ``timeout`` (seconds) and
+        not past the context's deadline.
 
         Raises ToolNotFoundError, TaskError RateLimited, and what the tool raises.
         """
+        started = self._clock()
         while (wait := self.admit(tool_name)) > 0:
-            left = context.time_left() if context is not None else None
-            if left is not None and left <= wait:
+            bounds = (context.time_left() if context is not None else None, self._patience(tool_name, started))
+            if any(left is not None and left <= wait for left in bounds):
                 raise TaskError("RateLimited", f"tool {tool_name!r} is at its rate limit", details={"retryAfter": wait})
             await asyncio.sleep(wait)
         if self.is_blocking(tool_name):
@@ -105,6 +107,10 @@ class ToolRegistry:
             close = getattr(tool, "aclose", None)
             if callable(close):
                 await close()
+
+    def _patience(self, tool_name: str, started: float) -> float | None:
+        timeout = getattr(self.tools[tool_name], "timeout", None)
+        return None if timeout is None else timeout - (self._clock() - started)
 
     def _known(self, tool_name: str) -> None:
         if tool_name not in self.tools:
