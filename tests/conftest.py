@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -37,3 +38,11 @@ def redis_url(redis_process: RedisServer) -> str:
     with redis.Redis.from_url(redis_process.url) as client:
         client.flushall()
     return redis_process.url
+
+
+@pytest.fixture(params=["normal", "full", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an empty journal: SQLite NORMAL, SQLite FULL, PostgreSQL."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path / 'journal.db'}?synchronous={request.param.upper()}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from arklex_runtime.state.ddl import HEAD, REVISIONS, SQLITE_DDL
 from arklex_runtime.state.journal import open_journal
 from arklex_runtime.state.schema import metadata
 from tests.journals import accept, submit
+from tests.processes import finish, start_python
 
 
 @contextlib.contextmanager
@@ -135,24 +134,19 @@ sys.exit(f"imported {heavy}" if heavy else 0)
 """
 
 
-def run_python(code: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}", *arguments]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-
 def test_a_current_sqlite_file_needs_no_sqlalchemy(tmp_path: Path) -> None:
     for _ in ("new", "current"):
-        process = run_python(OPEN + LIGHT, str(tmp_path / "journal.db"))
-        assert process.communicate()[1] == ""
-        assert process.returncode == 0
+        finish(start_python(OPEN + LIGHT, str(tmp_path / "journal.db")))
 
 
 def test_processes_that_open_a_new_file_at_once_make_it_once(tmp_path: Path) -> None:
-    processes = [run_python(OPEN, str(tmp_path / "journal.db")) for _ in range(6)]
-    assert [process.communicate()[1] for process in processes] == [""] * 6
+    processes = [start_python(OPEN, str(tmp_path / "journal.db")) for _ in range(6)]
+    for process in processes:
+        finish(process)
 
 
 @pytest.mark.postgresql
 def test_processes_that_open_an_empty_server_at_once_make_it_once(postgres_url: str) -> None:
-    processes = [run_python(OPEN, postgres_url) for _ in range(4)]
-    assert [process.communicate()[1] for process in processes] == [""] * 4
+    processes = [start_python(OPEN, postgres_url) for _ in range(4)]
+    for process in processes:
+        finish(process)
