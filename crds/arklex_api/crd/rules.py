@@ -103,7 +103,7 @@ MODEL_RULES: dict[str, dict[str, Any]] = {
     },
     "TaskGraphRunSpec": {
         "x-kubernetes-validations": [
-            *(_unchanged(field) for field in ("graph", "query", "sessionId", "priority")),
+            *(_unchanged(field) for field in ("graph", "query", "context", "sessionId", "priority")),
             rule(
                 "!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)",
                 "a cancel cannot be taken back",
