@@ -11,7 +11,7 @@ import pytest
 
 from arklex_runtime.errors import RunOwned
 from arklex_runtime.state.journal import open_journal
-from tests.journals import outcomes, step, submit, texts
+from tests.journals import accept, outcomes, step, submit, texts
 from tests.processes import finish, hear, kill, say, start_python
 
 OWNER = """
@@ -143,6 +143,33 @@ async def test_sessions_lose_no_update_of_any_process(journal_url: str) -> None:
     journal = await open_journal(journal_url)
     assert await journal.get_session("s") == {"n": 400, "m": 200, "p0": True, "p1": True, "p2": True, "p3": True}
     await journal.close()
+
+
+VISITOR = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT COUNT(*) FROM events").fetchone()[0])
+connection.close()
+"""
+
+
+@pytest.mark.parametrize("synchronous", ["NORMAL", "FULL"])
+async def test_a_process_that_leaves_takes_no_commits_with_it(tmp_path: Path, synchronous: str) -> None:
+    """It must see our locks and leave the log alone, whatever connections we opened and closed meanwhile."""
+    database = tmp_path / "journal.db"
+    journal = await open_journal(f"sqlite:///{database}?synchronous={synchronous}")
+    await submit(journal, accept("r"))
+    for seq in (2, 3, 4):
+        second = await open_journal(str(database))
+        await second.list_runs()
+        await second.close()
+        assert finish(start_python(VISITOR, str(database))).strip() == str(seq - 1)
+        assert database.with_name("journal.db-wal").exists()
+        await submit(journal, step("r", seq))
+    assert finish(start_python(VISITOR, str(database))).strip() == "4"
+    await journal.close()
+    assert finish(start_python(VISITOR, str(database))).strip() == "4"
+    assert database.stat().st_mode & 0o777 == 0o600
 
 
 async def test_clean_exits_leave_no_locks(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,8 +100,7 @@ def connect(url: SqliteUrl) -> sqlite3.Connection:
     try:
         if url.path is not None:
             url.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with contextlib.suppress(PermissionError):
-                os.close(os.open(url.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _make_private(url.path)
         connection = sqlite3.connect(
             url.path or ":memory:", isolation_level=None, check_same_thread=False, timeout=0.003, cached_statements=64
         )
@@ -111,6 +111,23 @@ def connect(url: SqliteUrl) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise _translated(error, url) from error
     return connection
+
+
+def _make_private(path: Path) -> None:
+    """Make an empty file that only its owner may read, if there is none; where that fails SQLite itself will say why.
+
+    By a link to a file that is closed already: to open and close the database itself, even once, would drop all POSIX
+    locks that this process has on it, and the next process to leave would remove the log from under our commits.
+    """
+    if path.exists():
+        return
+    with contextlib.suppress(OSError):
+        handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        os.close(handle)
+        try:
+            os.link(made, path)
+        finally:
+            os.unlink(made)
 
 
 def open_database(url: SqliteUrl, patience: float) -> Opened:
