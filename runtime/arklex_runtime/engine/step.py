@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -36,16 +35,11 @@ from arklex_runtime.engine.state import RunState, Scope, Status, Unit
 from arklex_runtime.engine.turn import MAX_RUN, Turn, base_values, failure
 
 
-@dataclass(slots=True)
-class Step:
-    """What a step asks for, and the facts to journal with its event."""
+def step(program: Program, state: RunState, event: Event, facts: dict[str, JSON] | None = None) -> Turn:
+    """Let ``event`` happen to ``state``: what it asks for (``commands``) and the ``facts`` to journal with it.
 
-    commands: list[Command]
-    facts: dict[str, JSON]
-
-
-def step(program: Program, state: RunState, event: Event, facts: dict[str, JSON] | None = None) -> Step:
-    """Let ``event`` happen to ``state``. ``facts`` are given on replay only. Events that come too late change nothing."""
+    ``facts`` are given on replay only. Events that come too late change nothing.
+    """
     state.now = max(state.now, event.at)
     state.events += 1
     turn = Turn(program, state, state.now, getattr(event, "jitter", 0.5), facts)
@@ -57,7 +51,7 @@ def step(program: Program, state: RunState, event: Event, facts: dict[str, JSON]
             _WORK[item[0]](turn, *item[1:])
     else:
         state.refused += 1
-    return Step(turn.commands, turn.facts)
+    return turn
 
 
 def replay(program: Program, batches: Iterable[bytes]) -> RunState:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
 MAX_QUERY = 10_000
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 Observer = Callable[[RunDriver, Event], None]
 ApprovalObserver = Callable[[RunDriver, str, str], None]
@@ -111,7 +111,7 @@ class RunHost:
             self._bundles.add(program.digest)
         session = await self.journal.get_session(request.session_id) if request.session_id else {}
         now = self.now()
-        run_id = request.run_id or new_run_id(program.root)
+        run_id = request.run_id or new_run_id(program.root, now)
         driver = RunDriver(self, program, run_id, RunState(), 1, request.session_id)
         self.runs[run_id] = driver
         new_run = NewRun(run_id, program.root, program.namespace, program.digest, request.session_id, now)
@@ -242,7 +242,11 @@ class RunHost:
         await self.journal.close()
 
 
-def new_run_id(graph: str) -> str:
-    """``<graph>-<10 random letters and digits>``, a DNS label."""
-    bits = secrets.randbits(50)
-    return graph[:40].rstrip("-.") + "-" + "".join(_ALPHABET[(bits >> shift) & 31] for shift in range(0, 50, 5))
+def new_run_id(graph: str, at: float) -> str:
+    """``<graph>-<15 digits of base 32>``, a DNS label: milliseconds since the epoch, then 30 random bits.
+
+    Ids of one graph sort by time, and runs of the same moment lie side by side in the journal: a commit of 32 runs then
+    writes a few pages instead of 32.
+    """
+    bits = (int(at * 1000) << 30) | secrets.randbits(30)
+    return graph[:40].rstrip("-.") + "-" + "".join([_ALPHABET[(bits >> shift) & 31] for shift in range(70, -1, -5)])
