@@ -38,7 +38,7 @@ class _NotJSON(Exception):
 def _step(key: str | int) -> str:
     if isinstance(key, int):
         return f"[{key}]"
-    return f".{key}" if key.isidentifier() else f"[{ascii(key)}]"
+    return f".{key}" if key.isidentifier() else f"[{key!a}]"
 
 
 def _check(value: Any, depth: int) -> JSON:

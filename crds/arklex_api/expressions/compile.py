@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from arklex_api.expressions import logic
-from arklex_api.expressions.budget import BUDGET, MAX_MACRO_DEPTH, Budget
+from arklex_api.expressions.budget import BUDGET, MAX_CONSTANT_STEPS, MAX_CONSTANT_UNITS, MAX_MACRO_DEPTH, Budget
 from arklex_api.expressions.errors import ExpressionError, SyntaxProblem
-from arklex_api.expressions.functions import FUNCTIONS, NATIVE, names
+from arklex_api.expressions.functions import FUNCTIONS, NATIVE, unknown
 from arklex_api.expressions.macros import compile_macro
 from arklex_api.expressions.native import compile_island, is_native, native_call
 from arklex_api.expressions.nodes import (
@@ -30,6 +29,8 @@ from arklex_api.expressions.nodes import (
 from arklex_api.expressions.paths import Run, compile_path
 from arklex_api.expressions.references import static_path
 from arklex_api.expressions.values import TYPE_NAMES, TypeValue
+
+_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +59,41 @@ def _macro_depth(node: Node) -> int:
     return max(map(_macro_depth, children(node)), default=0)
 
 
+def _free(node: Node) -> frozenset[str]:
+    """The names that the node reads and does not bind itself."""
+    if isinstance(node, Ident):
+        return frozenset((node.name,))
+    if isinstance(node, Macro):
+        target, *bodies = children(node)
+        return _free(target) | (frozenset().union(*map(_free, bodies)) - {node.variable})
+    return frozenset().union(*map(_free, children(node)))
+
+
 def _is_json(node: Node) -> bool:
+    """Whether the result is known to be JSON, given that the scope is: no check of a large value that is only passed on."""
     match node:
         case Literal():
             return True
         case Ident(name=name):
             return name not in TYPE_NAMES
-        case Select() | Index():
-            return static_path(node) is not None or (isinstance(node, Select) and node.test)
+        case Select(operand=operand, test=test):
+            return test or _is_json(operand)
+        case Index(operand=operand):
+            return _is_json(operand)
         case Binary(op=op):
             return op in ("==", "!=", "in", "&&", "||")
         case Unary(op=op):
             return op == "!"
-        case Macro(name=name):
-            return name not in ("map", "filter")
+        case Macro(name="map", target=target, body=body, transform=transform):
+            return _is_json(target) and _is_json(transform or body)
+        case Macro(name=name, target=target):
+            return name != "filter" or _is_json(target)
         case Ternary(then=then, otherwise=otherwise):
             return _is_json(then) and _is_json(otherwise)
         case ListNode(items=items):
-            return all(map(_is_json, items)) and node.depth < 8
+            return all(map(_is_json, items))
         case MapNode(values=values):
-            return all(map(_is_json, values)) and node.depth < 8
+            return all(map(_is_json, values))
     return False
 
 
@@ -85,38 +101,27 @@ class _Compiler:
     def __init__(self, text: str, roots: Collection[str]) -> None:
         self._text = text
         self._roots = roots
+        self._done: dict[tuple[int, frozenset[str]], Run] = {}
 
     def _show(self, node: Node) -> str:
-        return self._text[node.start : node.end]
+        text = self._text[node.start : node.end]
+        return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
     def compile(self, node: Node, bound: frozenset[str]) -> Run:
-        run = self._compile(node, bound)
-        return run if isinstance(node, Literal) or not self._constant(node, bound) else self._fold(node, run)
+        """The closure of ``node`` under these macro variables; made once, as parts of an operation are asked for again."""
+        key = (id(node), bound)
+        if key not in self._done:
+            run = self._compile(node, bound)
+            fold = not isinstance(node, Literal) and self._constant(node, bound)
+            self._done[key] = self._fold(node, run) if fold else run
+        return self._done[key]
 
     def _constant(self, node: Node, bound: frozenset[str]) -> bool:
-        if isinstance(node, Ident):
-            return node.name in TYPE_NAMES and node.name not in self._roots and node.name not in bound
-        if isinstance(node, Macro):
-            inner = bound - {node.variable}
-            return self._constant(node.target, bound) and all(
-                self._closed(part, inner, node.variable) for part in children(node)[1:]
-            )
-        return all(self._constant(part, bound) for part in children(node))
-
-    def _closed(self, node: Node, bound: frozenset[str], variable: str) -> bool:
-        if isinstance(node, Ident) and node.name == variable:
-            return True
-        if isinstance(node, Macro):
-            return self._closed(node.target, bound, variable) and all(
-                self._closed(part, bound, variable) or self._closed(part, bound, node.variable) for part in children(node)[1:]
-            )
-        if not children(node):
-            return self._constant(node, bound)
-        return all(self._closed(part, bound, variable) for part in children(node))
+        return all(name in TYPE_NAMES and name not in self._roots and name not in bound for name in _free(node))
 
     def _fold(self, node: Node, run: Run) -> Run:
         try:
-            value = run({BUDGET: Budget()})
+            value = run({BUDGET: Budget(MAX_CONSTANT_STEPS, MAX_CONSTANT_UNITS)})
         except ExpressionError as error:
             raise SyntaxProblem(str(error), node.start) from None
         return logic.constant(value)
@@ -152,15 +157,19 @@ class _Compiler:
             return self._island(node, bound)
         if isinstance(node, Unary):
             return logic.negate(self.compile(node.operand, bound), self._show(node.operand))
-        assert isinstance(node, Binary)
+        if not isinstance(node, Binary):
+            raise SyntaxProblem("this is no expression", node.start)
         left, right = self.compile(node.left, bound), self.compile(node.right, bound)
         if node.op in ("&&", "||"):
             return logic.connect(left, right, node.op == "||", self._show(node.left), self._show(node.right))
         return logic.compare(node.op, left, right, self._show(node))
 
     def _island(self, node: Node, bound: frozenset[str]) -> Run:
+        for part in children(node):
+            if is_native(part) and children(part):
+                self.compile(part, bound)
         try:
-            return compile_island(node, self._text, lambda part: self._compile(part, bound))
+            return compile_island(node, self._text, lambda part: self.compile(part, bound))
         except ExpressionError as error:
             raise SyntaxProblem(str(error), node.start) from None
 
@@ -201,7 +210,7 @@ class _Compiler:
             self._expect(node, count == NATIVE[name])
             return self._native(node, bound)
         if name not in FUNCTIONS:
-            raise SyntaxProblem(_unknown_function(name), node.start)
+            raise SyntaxProblem(unknown(name), node.start)
         self._expect(node, FUNCTIONS[name].accepts(count))
         return logic.call(FUNCTIONS[name], [self.compile(arg, bound) for arg in node.args])
 
@@ -216,10 +225,4 @@ class _Compiler:
 
     def _expect(self, node: Call, right: bool) -> None:
         if not right:
-            raise SyntaxProblem(f"{node.name}() does not take {len(node.args)} arguments (as a method, its value is the first)", node.start)
-
-
-def _unknown_function(name: str) -> str:
-    near = difflib.get_close_matches(name, names(), 1)
-    hint = f"; did you mean {near[0]}()?" if near else f"; there are {', '.join(names())}"
-    return f"unknown function '{name}()'{hint}"
+            raise SyntaxProblem(f"{node.name}() does not take {len(node.args)} arguments", node.start)

@@ -16,6 +16,7 @@ Not offered: ``first``, ``last`` (they give optionals, which are not JSON), anyt
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,15 +26,17 @@ from cel import stdlib
 from arklex_api.expressions import lists
 from arklex_api.expressions.budget import check_length
 from arklex_api.expressions.errors import ExpressionError
+from arklex_api.expressions.parser import MACROS
 from arklex_api.expressions.values import article, kind, type_of
 
 _GROUPS = {"number": ("int", "double"), "text": ("string", "list"), "data": ("bytes", "string")}
-_TIME_PARTS = ("FullYear", "Month", "Date", "DayOfMonth", "DayOfWeek", "DayOfYear", "Hours", "Minutes", "Seconds", "Milliseconds")
+_DATE_PARTS = ("FullYear", "Month", "Date", "DayOfMonth", "DayOfWeek", "DayOfYear")
+_TIME_PARTS = ("Hours", "Minutes", "Seconds", "Milliseconds")
 
 NATIVE: dict[str, int] = {
-    **{name: 1 for name in ("int", "double", "uint", "bytes", "dyn", "timestamp", "duration")},
-    **{name: 2 for name in ("contains", "startsWith", "endsWith", "matches")},
-    **{f"get{part}": 1 for part in _TIME_PARTS},
+    **dict.fromkeys(("int", "double", "uint", "bytes", "dyn", "timestamp", "duration"), 1),
+    **dict.fromkeys(("contains", "startsWith", "endsWith", "matches"), 2),
+    **{f"get{part}": 1 for part in (*_DATE_PARTS, *_TIME_PARTS)},
 }
 """Functions that the CEL library runs, with their number of arguments."""
 
@@ -170,6 +173,21 @@ FUNCTIONS: dict[str, Function] = {function.name: function for function in _funct
 """Functions that are ours, by name."""
 
 
-def names() -> list[str]:
-    """Every function one may call, sorted."""
-    return sorted({*FUNCTIONS, *NATIVE, "string", "has"})
+_HINTS = {
+    "first": "write x[0]",
+    "last": "write x[size(x) - 1]",
+    "now": "an expression reads no clock: run.startedAt is a timestamp's text",
+    "length": "write size(x)",
+    "len": "write size(x)",
+    "toString": "write string(x)",
+    "optional": "CEL's optional values are not supported: guard with has()",
+    "orValue": "CEL's optional values are not supported: write has(a.b) ? a.b : other",
+}
+
+
+def unknown(name: str) -> str:
+    """What to say about a function that does not exist."""
+    known = [*FUNCTIONS, *NATIVE, "string", "has", *MACROS]
+    near = difflib.get_close_matches(name, known, 1)
+    hint = _HINTS.get(name) or (f"did you mean {near[0]}()?" if near else "")
+    return f"unknown function '{name}()'" + (f": {hint}" if hint else "")

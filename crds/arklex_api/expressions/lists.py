@@ -41,16 +41,18 @@ def _some(items: list[Any], name: str) -> list[Any]:
 
 
 def least(*args: Any) -> Any:
+    """The smallest item of a list, or argument."""
     return min(_some(_arguments(args), "min"))
 
 
 def greatest(*args: Any) -> Any:
+    """The greatest item of a list, or argument."""
     return max(_some(_arguments(args), "max"))
 
 
 def total(*args: Any) -> int | float:
     """The sum of ints or of doubles; 0 of nothing."""
-    value = sum(_alike(_arguments(args), "sum", ("int", "double")))
+    value: int | float = sum(_alike(_arguments(args), "sum", ("int", "double")))
     if type(value) is int and not MIN_INT <= value <= MAX_INT:
         raise ExpressionError("sum() is outside int64")
     return value
@@ -102,14 +104,15 @@ def _keys(items: list[Any]) -> set[Hashable]:
 
 
 def set_contains(container: list[Any], items: list[Any]) -> bool:
+    """Whether every item is in ``container``."""
     return _keys(items) <= _keys(container)
 
 
 def set_equivalent(left: list[Any], right: list[Any]) -> bool:
+    """Whether each list has every item of the other."""
     return _keys(left) == _keys(right)
 
 
 def set_intersects(left: list[Any], right: list[Any]) -> bool:
+    """Whether the lists have an item in common."""
     return not _keys(left).isdisjoint(_keys(right))
-
-

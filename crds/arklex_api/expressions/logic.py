@@ -11,6 +11,7 @@ from arklex_api.expressions.values import article, contains, equal, kind
 
 
 def constant(value: Any) -> Run:
+    """Always ``value``, whatever the scope."""
     return lambda scope: value
 
 
@@ -21,6 +22,7 @@ def _bool(value: Any, where: str) -> bool:
 
 
 def negate(operand: Run, where: str) -> Run:
+    """``!operand``."""
     return lambda scope: not _bool(operand(scope), where)
 
 
@@ -44,6 +46,7 @@ def connect(left: Run, right: Run, decisive: bool, left_text: str, right_text: s
 
 
 def ternary(condition: Run, then: Run, otherwise: Run, where: str) -> Run:
+    """``condition ? then : otherwise``; only the chosen side is evaluated."""
     return lambda scope: then(scope) if _bool(condition(scope), where) else otherwise(scope)
 
 
@@ -64,10 +67,12 @@ def compare(op: str, left: Run, right: Run, where: str) -> Run:
 
 
 def make_list(items: Sequence[Run]) -> Run:
+    """``[…]``."""
     return lambda scope: [item(scope) for item in items]
 
 
 def make_map(keys: Sequence[Run], values: Sequence[Run], where: str) -> Run:
+    """``{…}``, its keys in the order they are written; they must be strings."""
     pairs = tuple(zip(keys, values, strict=True))
 
     def run(scope: Scope) -> dict[str, Any]:
@@ -85,14 +90,17 @@ def make_map(keys: Sequence[Run], values: Sequence[Run], where: str) -> Run:
 
 
 def select(operand: Run, field: str, where: str) -> Run:
+    """``operand.field`` of a value that is computed."""
     return lambda scope: step(operand(scope), field, where)
 
 
 def index(operand: Run, position: Run, where: str) -> Run:
+    """``operand[position]`` of a value or position that is computed."""
     return lambda scope: step(operand(scope), position(scope), where)
 
 
 def has_field(operand: Run, field: str, where: str) -> Run:
+    """``has(operand.field)``."""
     return lambda scope: has(operand(scope), field, where)
 
 
@@ -115,6 +123,7 @@ def has_task(path: tuple[str | int, ...]) -> Run:
 
 
 def call(function: Callable[..., Any], args: Sequence[Run]) -> Run:
+    """A function of ours, applied to the values of ``args``."""
     if len(args) == 1:
         only = args[0]
         return lambda scope: function(only(scope))

@@ -19,6 +19,7 @@ from arklex_api.expressions.paths import Run, Scope
 from arklex_api.expressions.values import article, kind
 
 ARITHMETIC = ("+", "-", "*", "/", "%")
+_SHOWN = 200
 ORDER = ("<", "<=", ">", ">=")
 _FUNCTION_ERROR = re.compile(r"Function '\w+' error: (.*?)(?:\. Check function arguments and their types\.)?\Z", re.DOTALL)
 _SCALARS = (str, int, bool, float, type(None))
@@ -97,18 +98,30 @@ class _Island:
             case Native() | Literal():
                 return self._text[node.start : node.end]
             case Binary(op=op, left=left, right=right) if is_native(node):
-                return f"({self.write(left)} {op} {self.write(right)})"
+                return f"{self._left(left, op)} {op} {self._grouped(right)}"
             case Unary(operand=operand) if is_native(node):
-                return f"-({self.write(operand)})"
+                return f"-{self._grouped(operand)}"
             case Call(name=name, args=args) if is_native(node):
                 return _call(name.removeprefix(_PREFIX), [self.write(arg) for arg in args])
         return self._variable(node)
+
+    def _grouped(self, node: Node) -> str:
+        return f"({self.write(node)})" if is_native(node) and isinstance(node, Binary | Unary) else self.write(node)
+
+    def _left(self, node: Node, op: str) -> str:
+        """Without brackets in a chain like ``a + b + c``: the library's parser takes 96 of them."""
+        chained = isinstance(node, Binary) and is_native(node) and _level(node.op) >= _level(op)
+        return self.write(node) if chained else self._grouped(node)
 
     def _variable(self, node: Node) -> str:
         key = self._text[node.start : node.end]
         if key not in self.operands:
             self.operands[key] = (f"v{len(self.operands)}", self._compile(node))
         return self.operands[key][0]
+
+
+def _level(op: str) -> int:
+    return 2 if op in "*/%" else 1 if op in "+-" else 0
 
 
 def _call(name: str, args: list[str]) -> str:
@@ -144,14 +157,14 @@ def _translate(
     inner = _inner_error(node, scope, compile_part)
     if inner is not None:
         return inner
-    where = text[node.start : node.end]
+    where = text[node.start : node.end][:_SHOWN]
     if isinstance(error, ZeroDivisionError):
         return ExpressionError(f"{where}: division by zero")
     if isinstance(error, OverflowError):
         return ExpressionError(f"{where}: the result is outside int64")
     found = _FUNCTION_ERROR.match(str(error))
     if found is not None:
-        return ExpressionError(f"{where}: {found.group(1)}")
+        return ExpressionError(f"{where}: {' '.join(found.group(1).split())[:_SHOWN]}")
     return ExpressionError(f"{where}: {_mismatch(node, [kind(compile_part(part)(scope)) for part in children(node)])}")
 
 

@@ -31,6 +31,8 @@ class Native(Span):
 
 @dataclass(frozen=True, slots=True)
 class Ident(Span):
+    """A variable, or the name of a type."""
+
     name: str
 
 
@@ -45,6 +47,8 @@ class Select(Span):
 
 @dataclass(frozen=True, slots=True)
 class Index(Span):
+    """``operand[index]``."""
+
     operand: Node
     index: Node
 
@@ -70,12 +74,16 @@ class Macro(Span):
 
 @dataclass(frozen=True, slots=True)
 class Unary(Span):
+    """``-operand`` or ``!operand``."""
+
     op: str
     operand: Node
 
 
 @dataclass(frozen=True, slots=True)
 class Binary(Span):
+    """``left op right``, ``in`` and logic included."""
+
     op: str
     left: Node
     right: Node
@@ -83,6 +91,8 @@ class Binary(Span):
 
 @dataclass(frozen=True, slots=True)
 class Ternary(Span):
+    """``condition ? then : otherwise``."""
+
     condition: Node
     then: Node
     otherwise: Node
@@ -90,18 +100,20 @@ class Ternary(Span):
 
 @dataclass(frozen=True, slots=True)
 class ListNode(Span):
+    """``[items]``."""
+
     items: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MapNode(Span):
+    """``{keys: values}``; both are as long."""
+
     keys: tuple[Node, ...]
     values: tuple[Node, ...]
 
 
-Node: TypeAlias = (
-    Literal | Native | Ident | Select | Index | Call | Macro | Unary | Binary | Ternary | ListNode | MapNode
-)
+Node: TypeAlias = Literal | Native | Ident | Select | Index | Call | Macro | Unary | Binary | Ternary | ListNode | MapNode
 
 
 def children(node: Node) -> tuple[Node, ...]:

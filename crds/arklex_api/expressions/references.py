@@ -90,7 +90,7 @@ def _unknown(name: str, known: list[str]) -> str:
 
 def _check_task(path: tuple[str | int, ...], position: int) -> None:
     if not path:
-        raise SyntaxProblem("'tasks' needs a task's name, written out: tasks.a or tasks['my-task']; it cannot be computed", position)
+        raise SyntaxProblem("'tasks' needs a task's name that is not computed: tasks.a or tasks['my-task']", position)
     if not isinstance(path[0], str):
         raise SyntaxProblem(f"tasks[{path[0]}]: a task is named by a string, as in tasks['my-task']", position)
     if len(path) > 1 and path[1] not in TASK_FIELDS:
@@ -98,25 +98,27 @@ def _check_task(path: tuple[str | int, ...], position: int) -> None:
 
 
 def check_hyphens(text: str) -> None:
-    """Raises SyntaxProblem for ``tasks.my-task``, which CEL reads as a subtraction."""
+    """Raises SyntaxProblem for ``tasks.my-task``, which CEL reads as a subtraction, and ``tasks.2nd``, a number."""
     tokens = tokenize(text)
-    for at in range(len(tokens) - 4):
-        root, dot, first = tokens[at : at + 3]
-        if root.text != "tasks" or root.kind != "ident" or dot.text != "." or first.kind != "ident":
+    for at, root in enumerate(tokens[:-1]):
+        if root.text != "tasks" or root.kind != "ident" or (at > 0 and tokens[at - 1].text == "."):
             continue
-        if at > 0 and tokens[at - 1].text == ".":
-            continue
-        name = _hyphenated(tokens, at + 2)
-        if "-" in name:
-            raise SyntaxProblem(f"tasks.{name} is a subtraction in CEL: write tasks['{name}']", root.start)
+        following = tokens[at + 1]
+        if following.text == ".":
+            name = _written(tokens, at + 2)
+            if "-" in name or name[:1].isdigit():
+                raise SyntaxProblem(f"tasks.{name} does not name a task in CEL: write tasks['{name}']", root.start)
+        elif following.kind == "double" and following.text[0] == "." and following.start == root.end:
+            name = _written(tokens, at + 1)[1:]
+            raise SyntaxProblem(f"tasks.{name} does not name a task in CEL: write tasks['{name}']", root.start)
 
 
-def _hyphenated(tokens: list[Token], at: int) -> str:
-    """The name that starts at ``at``, as someone meant it who wrote hyphens in it."""
+def _written(tokens: list[Token], at: int) -> str:
+    """The task's name that starts at ``at`` as it was meant, hyphens included."""
     name = tokens[at].text
     end = tokens[at].end
     for token in tokens[at + 1 :]:
-        if token.start != end or not (token.text == "-" or token.kind in ("ident", "int", "uint")):
+        if token.start != end or not (token.text == "-" or token.kind in ("ident", "int", "uint", "double")):
             break
         name += token.text
         end = token.end

@@ -12,8 +12,8 @@ from arklex_api.base import JSON
 from arklex_api.expressions.budget import BUDGET, MAX_STEPS, Budget, longest, too_costly
 from arklex_api.expressions.compile import Code, compile_tree
 from arklex_api.expressions.errors import REASON, ExpressionError, SyntaxProblem, TemplateError
-from arklex_api.expressions.paths import Run, Scope, compile_path
 from arklex_api.expressions.parser import parse
+from arklex_api.expressions.paths import Run, Scope, compile_path
 from arklex_api.expressions.references import Reference, check_hyphens, find_references
 from arklex_api.expressions.scanner import Source, split
 from arklex_api.expressions.values import check_result
@@ -135,8 +135,17 @@ def _guarded(code: Code, text: str, references: frozenset[Reference]) -> Run:
         run = _budgeted(run, code.macros, references)
     if code.json:
         return run
-    shown = _short(text)
-    return lambda scope: check_result(run(scope), shown)
+    return _checked(run, _short(text))
+
+
+def _checked(run: Run, text: str) -> Run:
+    def evaluate(scope: Scope) -> JSON:
+        try:
+            return check_result(run(scope), text)
+        except RecursionError:
+            raise ExpressionError(f"{text}: nested too deep") from None
+
+    return evaluate
 
 
 def _budgeted(run: Run, depth: int, references: frozenset[Reference]) -> Run:

@@ -78,7 +78,7 @@ def article(name: str) -> str:
 
 
 def check_result(value: Any, text: str) -> JSON:
-    """``value`` if it is JSON (containers copied). Raises ExpressionError, InvalidOutput, that names the expression ``text``."""
+    """``value`` if it is JSON, containers copied. Raises ExpressionError (InvalidOutput) naming the expression ``text``."""
     found = type(value)
     if found in _SCALARS or (found is int and MIN_INT <= value <= MAX_INT):
         return value
