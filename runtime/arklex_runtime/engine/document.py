@@ -47,23 +47,25 @@ def _add(tasks: dict[str, Any], scope: Scope) -> None:
 
 def task_document(task: TaskState) -> dict[str, Any]:
     """``{phase, attempts, startedAt, finishedAt, output, error, cached}`` and, where they say something, more."""
+    units = task.units
+    one = units[0] if len(units) == 1 else None
     document: dict[str, Any] = {
-        "phase": phase_of(task),
-        "attempts": sum(unit.attempts for unit in task.units),
+        "phase": task.phase if task.finished_at is not None else phase_of(task),
+        "attempts": one.attempts if one else sum([unit.attempts for unit in units]),
         "startedAt": rfc3339_or_none(task.started_at),
         "finishedAt": rfc3339_or_none(task.finished_at),
         "output": task.output if task.has_output else None,
         "error": task.error,
-        "cached": bool(task.units) and all(unit.cached for unit in task.units),
+        "cached": one.cached if one else bool(units) and all([unit.cached for unit in units]),
     }
-    if any(unit.fallback for unit in task.units):
+    if one.fallback if one else any([unit.fallback for unit in units]):
         document["fallback"] = True
     if task.reason:
         document["reason"] = task.reason
     if task.errors:
         document["errors"] = task.errors
-    if task.node.items is not None and task.units:
-        document["items"] = {"total": len(task.units), "done": task.done}
+    if task.node.items is not None and units:
+        document["items"] = {"total": len(units), "done": task.done}
     return document
 
 

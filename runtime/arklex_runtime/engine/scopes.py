@@ -14,7 +14,7 @@ from arklex_runtime.engine.turn import Turn, TurnError, Views, base_values, eval
 def begin(turn: Turn, scope: Scope) -> None:
     """Start the clock and the tasks that wait for nothing."""
     scope.base["tasks"] = Views(scope)
-    turn.at(turn.now + seconds(scope.plan.spec.timeout), "scope", scope)
+    turn.state.at(turn.now + seconds(scope.plan.spec.timeout), "scope", scope)
     for task in scope.tasks[: scope.plan.finals]:
         if not task.waiting:
             turn.work.append(("activate", scope, task.node.index))
@@ -32,7 +32,7 @@ def open_child(turn: Turn, unit: Unit) -> None:
     except TurnError as error:
         units.exhausted(turn, unit, error.error)
         return
-    units.started(turn, unit)
+    units.started(turn.state, unit)
     unit.status = Status.CHILD
     base = base_values(given, outer.base["query"], outer.base["context"], unit.task.session, turn.state.run_id, name, turn.now)
     path = unit.key + (f"@{count}/" if count > 1 else "/")
@@ -116,7 +116,7 @@ def settle(turn: Turn, scope: Scope) -> None:
     scope.base = {**scope.base, "run": {**scope.base["run"], "phase": scope.phase, "failed": failed, "error": scope.error}}
     scope.base["tasks"].fill()
     scope.open = len(finals)
-    turn.at(turn.now + seconds(scope.plan.spec.finally_timeout), "finally", scope)
+    turn.state.at(turn.now + seconds(scope.plan.spec.finally_timeout), "finally", scope)
     for task in finals:
         if not task.waiting:
             turn.work.append(("activate", scope, task.node.index))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import IntEnum
+from heapq import heappush
 from typing import Any
 
 from arklex_api.base import JSON
@@ -202,6 +203,11 @@ class RunState:
         self.bytes = 0
         self.events = 0
         self.refused = 0
+
+    def at(self, due: float, kind: str, target: Any, mark: int = 0) -> None:
+        """Ask for a Tick at ``due``."""
+        self.order += 1
+        heappush(self.timers, (due, self.order, kind, target, mark))
 
     @property
     def phase(self) -> str:

@@ -54,6 +54,17 @@ def step(program: Program, state: RunState, event: Event, facts: dict[str, JSON]
     return turn
 
 
+def start(state: RunState, event: Started) -> bool:
+    """``step`` for Started, the most frequent event, which asks for nothing; False if the event came too late."""
+    unit = state.open.get(event.key)
+    if unit is None or unit.status is not Status.ISSUED or unit.attempts + 1 != event.attempt:
+        return False
+    state.now = max(state.now, event.at)
+    state.events += 1
+    units.started(state, unit)
+    return True
+
+
 def replay(program: Program, batches: Iterable[bytes]) -> RunState:
     """The state that a run's journal folds to."""
     state = RunState()
@@ -114,7 +125,7 @@ def _unit(turn: Turn, event: Any, status: Status, attempt: int | None = None) ->
 def _started(turn: Turn, event: Started) -> None:
     unit = _unit(turn, event, Status.ISSUED, event.attempt - 1)
     if unit is not None:
-        units.started(turn, unit)
+        units.started(turn.state, unit)
 
 
 def _finished(turn: Turn, event: Finished) -> None:

@@ -6,7 +6,6 @@ the event and taken from there on replay, since CEL iterates maps in random orde
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -71,12 +70,6 @@ class Turn:
         if not good:
             raise TurnError(answer)
         return answer
-
-    def at(self, due: float, kind: str, target: Any, mark: int = 0) -> None:
-        """Ask for a Tick at ``due``."""
-        state = self.state
-        state.order += 1
-        heapq.heappush(state.timers, (due, state.order, kind, target, mark))
 
 
 class Views(dict[str, JSON]):

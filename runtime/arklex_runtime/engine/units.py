@@ -7,7 +7,7 @@ from arklex_api.durations import seconds
 from arklex_api.task import Retry
 from arklex_runtime.engine.commands import AskApproval, CancelAttempt, Lookup, Start, StoreResult
 from arklex_runtime.engine.events import Error
-from arklex_runtime.engine.state import Scope, Status, Unit
+from arklex_runtime.engine.state import RunState, Scope, Status, Unit
 from arklex_runtime.engine.turn import NEVER_RETRIED, Turn, TurnError, bounded, evaluate, failure, values
 
 HOLDS_SLOT = (Status.ISSUED, Status.RUNNING)
@@ -126,7 +126,7 @@ def _approval(turn: Turn, unit: Unit) -> None:
     turn.state.open[unit.key] = unit
     turn.commands.append(AskApproval(unit, unit.message))
     if approval and approval.timeout:
-        turn.at(turn.now + seconds(approval.timeout), "approval", unit)
+        turn.state.at(turn.now + seconds(approval.timeout), "approval", unit)
 
 
 def _lookup(turn: Turn, unit: Unit) -> None:
@@ -147,15 +147,15 @@ def _lookup(turn: Turn, unit: Unit) -> None:
     turn.commands.append(Lookup(unit, unit.cache_key))
 
 
-def started(turn: Turn, unit: Unit) -> None:
+def started(state: RunState, unit: Unit) -> None:
     """The attempt has its slot on a worker: now it counts."""
     unit.status = Status.RUNNING
     unit.attempts += 1
     if unit.started_at is None:
-        unit.started_at = turn.now
+        unit.started_at = state.now
     timeout = unit.task.node.task.timeout
     if timeout:
-        turn.at(turn.now + seconds(timeout), "attempt", unit, unit.attempts)
+        state.at(state.now + seconds(timeout), "attempt", unit, unit.attempts)
 
 
 def succeeded(turn: Turn, unit: Unit, output: JSON, *, cached: bool = False) -> None:
@@ -176,7 +176,7 @@ def failed(turn: Turn, unit: Unit, error: Error) -> None:
     if unit.stage == 0 and unit.failures <= retry.limit and _retried(error, retry):
         unit.status = Status.BACKOFF
         unit.error = error
-        turn.at(turn.now + delay(retry, unit.failures, turn.jitter), "retry", unit, unit.failures)
+        turn.state.at(turn.now + delay(retry, unit.failures, turn.jitter), "retry", unit, unit.failures)
     else:
         exhausted(turn, unit, error)
 

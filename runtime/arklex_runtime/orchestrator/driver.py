@@ -35,7 +35,7 @@ from arklex_runtime.engine.events import (
 )
 from arklex_runtime.engine.program import Program
 from arklex_runtime.engine.state import RunState, Status, Unit
-from arklex_runtime.engine.step import outstanding, step, write_batch
+from arklex_runtime.engine.step import outstanding, start, step, write_batch
 from arklex_runtime.engine.turn import TurnError
 from arklex_runtime.engine.units import start_of
 from arklex_runtime.state.records import Batch, CachePut, EndOfRun, NewRun, Signal
@@ -207,8 +207,17 @@ class RunDriver:
         now = self.host.now()
         if job.timeout:
             job.context.deadline = now + job.timeout
-        self.deliver(Started(now, job.key, job.attempt))
+        event = Started(now, job.key, job.attempt)
+        if self.broken is not None or not start(self.state, event):
+            self.deliver(event)
+            self.host.dispatcher.cancel(job)
+            return
+        self._records.append((event.encode(), {}))
+        if self.host.observer is not None:
+            self._after.append((self.host.observer, self, event))
         self._after.append((self.host.dispatcher.launch, job))
+        if not self._dirty:
+            self._mark()
 
     def finished(self, job: Job, output: JSON, size: int, error: Error | None) -> None:
         """A job ended."""

@@ -22,9 +22,8 @@ from arklex_runtime.workers.base import TaskContext, TaskWorker, WorkerServices
 from arklex_runtime.workers.build import build_worker
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from arklex_runtime.orchestrator.driver import RunDriver
+    from arklex_runtime.tools.sessions import HttpSessions
 
 TOOL_CALLS = 1000
 """Calls of one tool at once; a graph's maxParallel and the tool's rate limit bound them before that."""
@@ -69,7 +68,7 @@ class Workbench:
         self._given = given or {}
         self._python_tools = tools
         self._redactor = Redactor()
-        self._session: aiohttp.ClientSession | None = None
+        self._http: HttpSessions | None = None
         self._log = logging.getLogger("arklex.task")
         self._lanes: dict[tuple[str, bytes], Lane] = {}
         self._registries: dict[tuple[str, bytes], ToolRegistry] = {}
@@ -95,21 +94,21 @@ class Workbench:
         self._by_program[program.digest] = (lanes, registries, calls)
         self._redactor = Redactor(self.secrets.all_values())
 
-    def _services(self, tools: ToolRegistry | None = None) -> WorkerServices:
-        return WorkerServices(self.secrets, tools, self._http)
+    def _services(self) -> WorkerServices:
+        """Made when first needed: aiohttp takes a while to import, and many graphs call no tool."""
+        from arklex_runtime.tools.sessions import HttpSessions
 
-    def _http(self) -> aiohttp.ClientSession:
-        import aiohttp
-
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession()
-        return self._session
+        if self._http is None:
+            self._http = HttpSessions()
+        return WorkerServices(self.secrets, None, self._http)
 
     def _lane(self, program: Program, name: str) -> Lane:
         worker = program.workers[name]
         key = (name, orjson.dumps(worker.spec.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS))
         if key not in self._lanes:
-            built = self._given.get(name) or build_worker(worker, self._services())
+            built = self._given.get(name) or build_worker(
+                worker, self._services() if worker.spec.type != "custom" else WorkerServices(self.secrets)
+            )
             breaker = Breaker(worker.spec.circuit_breaker) if worker.spec.circuit_breaker else None
             self._lanes[key] = Lane(built, worker.spec.concurrency, breaker)
         return self._lanes[key]
@@ -122,13 +121,13 @@ class Workbench:
         )
         if key not in self._registries:
             registry = ToolRegistry()
-            for name, instance in (self._python_tools.tools if self._python_tools else {}).items():
-                registry.register_tool(name, instance)
             if tools:
-                from arklex_runtime.tools.http import HttpTool
+                from arklex_runtime.tools.build import build_tools
 
-                for name, tool in tools.items():
-                    registry.register_tool(name, HttpTool(tool, self._services()))
+                registry = build_tools(program.graphs[graph].spec.tools, self._services())
+            for name, instance in (self._python_tools.tools if self._python_tools else {}).items():
+                if name not in tools:
+                    registry.register_tool(name, instance)
             self._registries[key] = registry
         return self._registries[key]
 
@@ -169,5 +168,5 @@ class Workbench:
             close = getattr(holder, "aclose", None)
             if callable(close):
                 await close()
-        if self._session is not None:
-            await self._session.close()
+        if self._http is not None:
+            await self._http.aclose()
