@@ -46,7 +46,7 @@ bench: $(BENCH) ## measure beside LangGraph, DBOS and two floors (about 5 minute
 	@.venv-bench/bin/python bench/run.py
 
 crds: $(READY) ## write crds/*.yaml from the models
-	@$(BIN)/python -m arklex_api.crds crds
+	@$(BIN)/python -m arklex_api.crd crds
 
 lock: $(READY) ## resolve the requirements anew
 	@scripts/lock.sh
