@@ -35,18 +35,19 @@ _SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A compiled expression. ``macros`` is how deep they nest, 0 without; ``json``: the result needs no check."""
+    """A compiled expression. ``macros``: how deep they nest; ``json``: the result needs no check; ``path``: a pure path."""
 
     run: Run
     macros: int
     json: bool
+    path: bool
 
 
 def compile_tree(node: Node, text: str, roots: Collection[str]) -> Code:
     """Compiles the tree of the expression ``text``. Raises SyntaxProblem."""
     depth = _macro_depth(node)
     run = _Compiler(text, roots).compile(node, frozenset())
-    return Code(run, depth, _is_json(node))
+    return Code(run, depth, _is_json(node), static_path(node) is not None and _is_json(node))
 
 
 def _macro_depth(node: Node) -> int:

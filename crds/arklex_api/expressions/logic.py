@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from arklex_api.expressions.errors import ExpressionError
-from arklex_api.expressions.paths import Run, Scope, compile_path, has, step
+from arklex_api.expressions.paths import Run, Scope, compile_path, has, render, step
 from arklex_api.expressions.values import article, contains, equal, kind
 
 
@@ -114,7 +114,7 @@ def has_task(path: tuple[str | int, ...]) -> Run:
     if len(rest) == 1:
         return (lambda scope: view(scope).get(top) is not None) if top == "error" else (lambda scope: top in view(scope))
     field = str(rest[-1])
-    parent = has_field(compile_path("tasks", path[:-1]), field, f"tasks.{task}.{'.'.join(map(str, rest[:-1]))}")
+    parent = has_field(compile_path("tasks", path[:-1]), field, render("tasks", path[:-1]))
     if top == "error":
         return lambda scope: view(scope).get("error") is not None and parent(scope)
     if top == "output":

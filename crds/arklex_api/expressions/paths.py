@@ -115,7 +115,8 @@ def step(value: Any, part: Any, where: str) -> Any:
         raise ExpressionError(f"{where} is a list: its index must be an int, not {_show(part)}")
     if found is dict:
         raise ExpressionError(f"{where} is a map: its key must be a string, not {_show(part)}")
-    raise ExpressionError(f"{where} is {article(kind(value))}: it has no {_show(part)}")
+    missing = _show(part) if key is str else "items"
+    raise ExpressionError(f"{where} is {article(kind(value))}: it has no {missing}")
 
 
 def _show(part: Any) -> str:

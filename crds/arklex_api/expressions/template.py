@@ -130,20 +130,19 @@ def _constant(value: JSON) -> Run:
 
 def _guarded(code: Code, text: str, references: frozenset[Reference]) -> Run:
     """Adds what the whole expression needs: a budget if it has macros, and the check that its result is JSON."""
-    run = code.run
-    if code.macros:
-        run = _budgeted(run, code.macros, references)
-    if code.json:
-        return run
-    return _checked(run, _short(text))
+    if code.path:
+        return code.run
+    run = _budgeted(code.run, code.macros, references) if code.macros else code.run
+    shown = _short(text)
 
-
-def _checked(run: Run, text: str) -> Run:
     def evaluate(scope: Scope) -> JSON:
         try:
-            return check_result(run(scope), text)
-        except RecursionError:
-            raise ExpressionError(f"{text}: nested too deep") from None
+            value = run(scope)
+            return value if code.json else check_result(value, shown)
+        except ExpressionError:
+            raise
+        except Exception as error:  # whatever data may do to a function: one task fails, not the engine
+            raise ExpressionError(f"{shown}: {type(error).__name__}: {error}") from error
 
     return evaluate
 

@@ -62,6 +62,8 @@ def equal(left: Any, right: Any) -> bool:
 def contains(value: Any, container: Any) -> bool:
     """CEL's ``value in container``, of a list's items or a map's keys. Raises ExpressionError for other containers."""
     if type(container) is dict:
+        if type(value) not in (str, int, bool):
+            raise ExpressionError(f"a map's keys are strings, so {article(kind(value))} is never 'in' one")
         return type(value) is str and value in container
     if type(container) is list:
         if type(value) is str:
@@ -72,7 +74,7 @@ def contains(value: Any, container: Any) -> bool:
 
 def article(name: str) -> str:
     """``name`` with its article: ``an int``, ``a list``, ``null``."""
-    if name == "null":
+    if name in ("null", "bytes"):
         return name
     return f"an {name}" if name[0] in "aeio" else f"a {name}"
 
