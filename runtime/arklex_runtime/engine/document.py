@@ -56,10 +56,12 @@ def task_document(task: TaskState) -> dict[str, Any]:
         "finishedAt": rfc3339_or_none(task.finished_at),
         "output": task.output if task.has_output else None,
         "error": task.error,
-        "cached": one.cached if one else bool(units) and all([unit.cached for unit in units]),
+        "cached": one.cached if one else bool(units) and all(unit.cached for unit in units),
     }
-    if one.fallback if one else any([unit.fallback for unit in units]):
+    if one.fallback if one else any(unit.fallback for unit in units):
         document["fallback"] = True
+    if task.reused:
+        document["reused"] = True
     if task.reason:
         document["reason"] = task.reason
     if task.errors:

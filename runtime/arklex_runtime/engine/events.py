@@ -30,7 +30,10 @@ class Event:
 
 @dataclass(slots=True)
 class Accepted(Event):
-    """The run begins, with what it was given; ``session`` is the session's data at acceptance."""
+    """The run begins, with what it was given; ``session`` is the session's data at acceptance.
+
+    ``reuse`` holds outputs of an earlier run, by task: those tasks have succeeded without running (``arklex retry``).
+    """
 
     tag: ClassVar[str] = "accepted"
     run_id: str
@@ -59,7 +62,7 @@ class Started(Event):
 
 @dataclass(slots=True)
 class Finished(Event):
-    """An attempt gave ``output`` or, if ``error`` is set, failed. ``size``: the output's JSON in bytes; ``jitter`` in [0, 1)."""
+    """An attempt gave ``output`` or, if ``error`` is set, failed. ``size``: the output's bytes of JSON; ``jitter`` in [0, 1)."""
 
     tag: ClassVar[str] = "finished"
     key: str

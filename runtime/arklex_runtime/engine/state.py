@@ -91,6 +91,7 @@ class TaskState:
         "output",
         "phase",
         "reason",
+        "reused",
         "scope",
         "session",
         "started_at",
@@ -114,6 +115,7 @@ class TaskState:
         self.reason: str | None = None
         self.allowed = False
         self.wanted = False
+        self.reused = False
         self.cut: tuple[str, dict[str, Any] | None, str | None] | None = None
         self.session: dict[str, JSON] = {}
         self.started_at: float | None = None
@@ -183,6 +185,7 @@ class RunState:
         "open",
         "order",
         "refused",
+        "reuse",
         "root",
         "run_id",
         "session",
@@ -203,6 +206,7 @@ class RunState:
         self.bytes = 0
         self.events = 0
         self.refused = 0
+        self.reuse: dict[str, JSON] = {}
 
     def at(self, due: float, kind: str, target: Any, mark: int = 0) -> None:
         """Ask for a Tick at ``due``."""

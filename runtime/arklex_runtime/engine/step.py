@@ -109,6 +109,7 @@ def _accepted(turn: Turn, event: Accepted) -> None:
         state.refused += 1
         return
     state.run_id, state.session, state.started_at = event.run_id, event.session, turn.now
+    state.reuse = event.reuse or {}
     base = base_values(event.input, event.query, event.context, event.session, event.run_id, program.root, turn.now)
     state.root = Scope(program.plan, program.root, "", None, base, turn.now)
     scopes.begin(turn, state.root)

@@ -25,6 +25,10 @@ def activate(turn: Turn, scope: Scope, index: int) -> None:
     node = task.node
     if task.phase != PENDING or scope.halted or node.is_final != scope.finally_stage or (node.fallback_for and not task.wanted):
         return
+    if turn.state.reuse and scope.parent is None and node.name in turn.state.reuse:
+        task.reused, task.has_output, task.output = True, True, turn.state.reuse[node.name]
+        complete(turn, task, SUCCEEDED)
+        return
     blocker = _blocker(scope, task)
     if blocker is not None:
         skip(

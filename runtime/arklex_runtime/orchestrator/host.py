@@ -15,6 +15,7 @@ from arklex_api.schema import SchemaError
 from arklex_runtime.dispatch.local import LocalDispatcher
 from arklex_runtime.engine.document import run_document
 from arklex_runtime.engine.events import Accepted, Event
+from arklex_runtime.engine.history import history
 from arklex_runtime.engine.program import Program, ProgramError
 from arklex_runtime.engine.state import RunState
 from arklex_runtime.engine.step import replay
@@ -98,9 +99,12 @@ class RunHost:
         """``driver`` is done."""
         self.runs.pop(driver.run_id, None)
 
-    async def start(self, program: Program, request: Request) -> RunDriver:
+    async def start(
+        self, program: Program, request: Request, reuse: dict[str, JSON] | None = None, session: dict[str, JSON] | None = None
+    ) -> RunDriver:
         """Begin a run; it is accepted once its first commit is (``RunDriver.ended`` fails otherwise).
 
+        ``reuse`` are outputs of an earlier run, by task; ``session`` is where a run without a shared session begins.
         Raises ValidationError for an input that the graph's schema refuses, a query that is too long, a handler that cannot be
         loaded; DatabaseUnavailable.
         """
@@ -109,15 +113,32 @@ class RunHost:
         if program.digest not in self._bundles:
             await self.journal.put_bundle(program.digest, program.document)
             self._bundles.add(program.digest)
-        session = await self.journal.get_session(request.session_id) if request.session_id else {}
+        session = await self.journal.get_session(request.session_id) if request.session_id else session or {}
         now = self.now()
         run_id = request.run_id or new_run_id(program.root, now)
         driver = RunDriver(self, program, run_id, RunState(), 1, request.session_id)
         self.runs[run_id] = driver
         new_run = NewRun(run_id, program.root, program.namespace, program.digest, request.session_id, now)
-        driver.begin(Accepted(now, run_id, request.query, given, request.context, session), new_run)
+        driver.begin(Accepted(now, run_id, request.query, given, request.context, session, reuse), new_run)
         self._listen()
         return driver
+
+    async def retry(self, run_id: str, from_task: str | None = None) -> RunDriver:
+        """Run a finished run again, as a new run with the same inputs: what succeeded is kept, unless it comes after
+        something that runs again or after ``from_task``.
+
+        Raises RunNotFound, ConflictError for a run that is not over, ValidationError for an unknown task.
+        """
+        stored, program, state = await self.stored(run_id)
+        if state.finished_at is None or state.root is None:
+            raise ConflictError(f"run '{run_id}' is not over: resume or cancel it")
+        try:
+            reuse = kept(state, from_task)
+        except KeyError:
+            raise ValidationError(f"graph '{stored.row.graph}' has no task '{from_task}'") from None
+        base = state.root.base
+        request = Request(base["query"], base["input"], base["context"], stored.row.session_id)
+        return await self.start(program, request, reuse, state.session)
 
     @staticmethod
     def _accept(program: Program, request: Request) -> JSON:
@@ -166,6 +187,11 @@ class RunHost:
             return run_document(driver.state, driver.program.root)
         stored, _, state = await self.stored(run_id)
         return run_document(state, stored.row.graph)
+
+    async def history(self, run_id: str) -> list[dict[str, Any]]:
+        """What happened in a run, in order, and why it waits if it does. Raises RunNotFound."""
+        stored, program, _ = await self.stored(run_id)
+        return history(program, stored.events)
 
     async def cancel(self, run_id: str, reason: str = "cancelled") -> None:
         """Ask a run to end, wherever it runs. Raises RunNotFound, RunFinished."""

@@ -17,7 +17,6 @@ from arklex_runtime.tools.registry import ToolRegistry
 if TYPE_CHECKING:
     from arklex_runtime.observability.monitoring import Monitoring
     from arklex_runtime.state.manager import StateManager
-
     from arklex_runtime.workers.base import TaskWorker
 
 
@@ -132,10 +131,9 @@ class Orchestrator:
         return self._host
 
     async def _open(self) -> RunHost:
-        from arklex_runtime.state.results import ResultCache
-
         from arklex_runtime.orchestrator.workbench import Workbench
         from arklex_runtime.state.journal import open_journal
+        from arklex_runtime.state.results import ResultCache
 
         given = {name: as_worker(worker, name) for name, worker in self.workers.items()}
         workbench = Workbench(self._secrets, ResultCache(), given, self.tools)

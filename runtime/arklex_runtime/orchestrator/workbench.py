@@ -7,7 +7,6 @@ from collections.abc import Awaitable, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
-from arklex_runtime.state.results import ResultCache
 
 from arklex_api.base import JSON
 from arklex_runtime.dispatch.breaker import Breaker
@@ -17,6 +16,7 @@ from arklex_runtime.engine.program import Program
 from arklex_runtime.errors import ToolNotFoundError, WorkerNotFoundError
 from arklex_runtime.security.redaction import Redactor
 from arklex_runtime.security.secrets import SecretResolver
+from arklex_runtime.state.results import ResultCache
 from arklex_runtime.tools.registry import ToolRegistry
 from arklex_runtime.workers.base import TaskContext, TaskWorker, WorkerServices
 from arklex_runtime.workers.build import build_worker
