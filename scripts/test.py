@@ -71,17 +71,30 @@ class Shell:
             if found := PYTEST_CLOSING.match(line):
                 self.closing.append(found[1])
 
+    def each(self, *commands: tuple[str | Path, ...]) -> None:
+        """Run all commands; raises BlockFailed at the end if one or more failed."""
+        failures = []
+        for command in commands:
+            try:
+                self.run(*command)
+            except BlockFailed as failure:
+                failures.append(str(failure))
+        if failures:
+            raise BlockFailed("; ".join(failures))
+
     def python(self, *arguments: str | Path) -> None:
         """Run this environment's interpreter."""
         self.run(BIN / "python", *arguments)
 
 
 def lint(shell: Shell) -> None:
-    """Style, types and layers."""
-    shell.run(BIN / "ruff", "check", ".")
-    shell.run(BIN / "ruff", "format", "--check", ".")
-    shell.python("-m", "mypy")
-    shell.run(BIN / "lint-imports", "--no-logo", "--cache-dir", ".cache/import-linter")
+    """Style, types and layers, each whatever the others say."""
+    shell.each(
+        (BIN / "ruff", "check", "."),
+        (BIN / "ruff", "format", "--check", "."),
+        (BIN / "python", "-m", "mypy"),
+        (BIN / "lint-imports", "--no-logo", "--cache-dir", ".cache/import-linter"),
+    )
 
 
 def fast(shell: Shell) -> None:
