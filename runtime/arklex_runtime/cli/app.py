@@ -110,7 +110,7 @@ def show(
     context: typer.Context,
     run: options.Run,
     events: Annotated[bool, typer.Option("--events", help="Every attempt, and why tasks wait.")] = False,
-    picture: Annotated[str | None, typer.Option("--picture", metavar="FILE", help="Draw the run into FILE.svg or .mmd.")] = None,
+    picture: Annotated[str | None, typer.Option("--picture", metavar="FILE", help="Draw the run: FILE.svg or .mmd.")] = None,
     db: options.Db = None,
     output: options.Output = Form.text,
 ) -> int:
@@ -208,7 +208,7 @@ def draw(
 @app.command(rich_help_panel=OTHER)
 def crds(
     context: typer.Context,
-    folder: Annotated[str | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write files there, not to stdout.")] = None,
+    folder: Annotated[str | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write files into it.")] = None,
 ) -> int:
     """Print the CustomResourceDefinitions."""
     from arklex_runtime.cli.checks import print_crds

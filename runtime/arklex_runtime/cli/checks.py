@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ def lint_files(terminal: Terminal, files: Sequence[str]) -> int:
     return 0
 
 
-def _counted(things: Sequence[object] | dict[str, object], name: str) -> str:
+def _counted(things: Collection[object], name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 

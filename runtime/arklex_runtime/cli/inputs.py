@@ -39,7 +39,8 @@ def choose_graph(manifests: Manifests, name: str | None) -> str:
     names = list(manifests.graphs)
     if name is not None:
         if name not in names:
-            raise Refused.of("--graph", "UnknownGraph", f"there is no TaskGraph '{name}' (there is: {', '.join(names) or 'none'})")
+            known = ", ".join(names) or "none"
+            raise Refused.of("--graph", "UnknownGraph", f"there is no TaskGraph '{name}' (there is: {known})")
         return name
     if len(names) != 1:
         said = f"{len(names)} TaskGraphs: say which with --graph {'|'.join(names)}" if names else "no TaskGraph in these files"

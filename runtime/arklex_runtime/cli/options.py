@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 
-class Form(str, Enum):
+class Form(StrEnum):
     """How results are printed."""
 
     text = "text"

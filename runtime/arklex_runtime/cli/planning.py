@@ -80,7 +80,8 @@ def _rendered(node: Node, scope: Mapping[str, JSON]) -> Iterator[tuple[str, JSON
 
 def _value(template: Template, source: JSON, scope: Mapping[str, JSON], item: str | None) -> JSON:
     roots = {reference.root for reference in template.references}
-    needs = sorted({str(reference.path[0]) for reference in template.references if reference.root == "tasks" and reference.path})
+    read = (reference for reference in template.references if reference.root == "tasks" and reference.path)
+    needs = sorted({str(reference.path[0]) for reference in read})
     if needs:
         return {"waitsFor": needs, "template": source}
     if roots & {item, "index"} and not roots & {"item", "index", item} <= scope.keys():

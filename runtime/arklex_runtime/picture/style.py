@@ -85,7 +85,7 @@ BADGE_NAMES: dict[BadgeKind, str] = {
     "cache": "cached for",
     "fallback": "has a fallback",
     "timeout": "time limit",
-    "continue": "may fail",
+    "continue": "does not fail the run",
     "saveState": "writes the session",
     "attempts": "attempts",
     "cached": "from the cache",
