@@ -68,6 +68,8 @@ def task_document(task: TaskState) -> dict[str, Any]:
         document["errors"] = task.errors
     if task.node.items is not None and units:
         document["items"] = {"total": len(units), "done": task.done}
+    if one is not None and one.status is Status.APPROVAL:
+        document["message"] = one.message
     return document
 
 

@@ -41,10 +41,12 @@ class Accepted(Event):
     input: JSON
     context: dict[str, JSON]
     session: dict[str, JSON]
+    reuse: dict[str, JSON] | None = None
 
     def encode(self) -> list[JSON]:
-        """The journal\'s form."""
-        return [self.tag, self.at, self.run_id, self.query, self.input, self.context, self.session]
+        """The journal's form."""
+        given = [self.tag, self.at, self.run_id, self.query, self.input, self.context, self.session]
+        return [*given, self.reuse] if self.reuse else given
 
 
 @dataclass(slots=True)
@@ -56,13 +58,13 @@ class Started(Event):
     attempt: int
 
     def encode(self) -> list[JSON]:
-        """The journal\'s form."""
+        """The journal's form."""
         return [self.tag, self.at, self.key, self.attempt]
 
 
 @dataclass(slots=True)
 class Finished(Event):
-    """An attempt gave ``output`` or, if ``error`` is set, failed. ``size``: the output's bytes of JSON; ``jitter`` in [0, 1)."""
+    """An attempt gave ``output`` or, if ``error`` is set, failed. ``size``: its bytes of JSON; ``jitter`` in [0, 1)."""
 
     tag: ClassVar[str] = "finished"
     key: str
@@ -73,7 +75,7 @@ class Finished(Event):
     jitter: float = 0.5
 
     def encode(self) -> list[JSON]:
-        """The journal\'s form."""
+        """The journal's form."""
         if self.error is None:
             return [self.tag, self.at, self.key, self.attempt, self.output, None, self.size]
         return [self.tag, self.at, self.key, self.attempt, None, self.error, 0, self.jitter]
@@ -88,7 +90,7 @@ class Lost(Event):
     attempt: int
 
     def encode(self) -> list[JSON]:
-        """The journal\'s form."""
+        """The journal's form."""
         return [self.tag, self.at, self.key, self.attempt]
 
 
@@ -101,7 +103,7 @@ class Interrupted(Event):
     attempt: int
 
     def encode(self) -> list[JSON]:
-        """The journal\'s form."""
+        """The journal's form."""
         return [self.tag, self.at, self.key, self.attempt]
 
 
@@ -114,7 +116,7 @@ class CacheHit(Event):
     output: JSON
 
     def encode(self) -> list[JSON]:
-        """The journal\'s form."""
+        """The journal's form."""
         return [self.tag, self.at, self.key, self.output]
 
 
@@ -126,7 +128,7 @@ class CacheMiss(Event):
     key: str
 
     def encode(self) -> list[JSON]:
-        """The journal\'s form."""
+        """The journal's form."""
         return [self.tag, self.at, self.key]
 
 
@@ -141,7 +143,7 @@ class Decided(Event):
     data: JSON = None
 
     def encode(self) -> list[JSON]:
-        """The journal\'s form."""
+        """The journal's form."""
         return [self.tag, self.at, self.key, self.approved, self.by, self.data]
 
 
@@ -153,7 +155,7 @@ class CancelRequested(Event):
     reason: str = "cancelled"
 
     def encode(self) -> list[JSON]:
-        """The journal\'s form."""
+        """The journal's form."""
         return [self.tag, self.at, self.reason]
 
 
@@ -165,7 +167,7 @@ class Tick(Event):
     jitter: float = 0.5
 
     def encode(self) -> list[JSON]:
-        """The journal\'s form."""
+        """The journal's form."""
         return [self.tag, self.at, self.jitter]
 
 
@@ -177,7 +179,7 @@ class SessionRead(Event):
     data: dict[str, JSON]
 
     def encode(self) -> list[JSON]:
-        """The journal\'s form."""
+        """The journal's form."""
         return [self.tag, self.at, self.data]
 
 

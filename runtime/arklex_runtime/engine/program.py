@@ -30,10 +30,21 @@ class ProgramError(ValueError):
 
 
 class Program:
-    """One accepted graph with all it needs. ``graphs`` and ``workers`` are by name, all of one namespace."""
+    """One accepted graph with all it needs. ``graphs`` and ``workers`` are by name, all of one namespace.
 
-    def __init__(self, root: str, graphs: dict[str, TaskGraph], workers: dict[str, Worker], namespace: str = "default") -> None:
+    ``folders`` are where its handlers are imported from, embedded; kept with the run, so that a resume finds them too.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        graphs: dict[str, TaskGraph],
+        workers: dict[str, Worker],
+        namespace: str = "default",
+        folders: tuple[str, ...] = (),
+    ) -> None:
         self.root = root
+        self.folders = folders
         self.graphs = graphs
         self.workers = workers
         self.namespace = namespace
@@ -43,14 +54,21 @@ class Program:
         self._digests: dict[tuple[str, str], str] = {}
 
     @classmethod
-    def of(cls, root: str, graphs: dict[str, TaskGraph], workers: dict[str, Worker], namespace: str = "default") -> Program:
+    def of(
+        cls,
+        root: str,
+        graphs: dict[str, TaskGraph],
+        workers: dict[str, Worker],
+        namespace: str = "default",
+        folders: tuple[str, ...] = (),
+    ) -> Program:
         """The program of ``root``: only what it can reach is kept. Raises ManifestError: unknown names, cycles of graphs."""
         reached = _reachable(root, graphs)
         used = {name: workers[name] for name in sorted(_workers(reached)) if name in workers}
         missing = sorted(_workers(reached) - used.keys())
         if missing:
             raise ManifestError([Problem("spec.tasks", "UnknownWorker", f"there is no Worker '{name}'") for name in missing])
-        return cls(root, reached, used, namespace)
+        return cls(root, reached, used, namespace, folders)
 
     @property
     def plan(self) -> Plan:
@@ -64,6 +82,7 @@ class Program:
             "format": FORMAT,
             "root": self.root,
             "namespace": self.namespace,
+            "folders": self.folders,
             "graphs": {name: _manifest(graph) for name, graph in self.graphs.items()},
             "workers": {name: _manifest(worker) for name, worker in self.workers.items()},
         }
@@ -82,7 +101,7 @@ class Program:
             raise ProgramError(f"the run was accepted by a newer arklex (format {body['format']}): use that version")
         graphs = {name: TaskGraph.model_validate(raw, extra="ignore") for name, raw in body["graphs"].items()}
         workers = {name: Worker.model_validate(raw, extra="ignore") for name, raw in body["workers"].items()}
-        return cls(body["root"], graphs, workers, body["namespace"])
+        return cls(body["root"], graphs, workers, body["namespace"], tuple(body.get("folders", ())))
 
     def cache_key(self, kind: str, graph: str, name: str, action: str | None, content: JSON) -> str:
         """SHA-256 over (namespace, kind, name, digest of its result-relevant spec, action, content): semantics.md, "cache"."""

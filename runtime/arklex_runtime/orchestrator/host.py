@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from arklex_api.base import JSON
 from arklex_api.schema import SchemaError
 from arklex_runtime.dispatch.local import LocalDispatcher
+from arklex_runtime.engine.again import kept
 from arklex_runtime.engine.document import run_document
 from arklex_runtime.engine.events import Accepted, Event
 from arklex_runtime.engine.history import history
@@ -22,6 +23,7 @@ from arklex_runtime.engine.step import replay
 from arklex_runtime.errors import (
     AlreadyDecided,
     ApprovalNotFound,
+    ConflictError,
     DatabaseUnavailable,
     RunFinished,
     RunNotFound,

@@ -53,7 +53,15 @@ def program_of(
         raise ManifestError([Problem("", "WhichGraph", f"there is {what}")])
     if llm is not None:
         graphs = {name: one if one.spec.llm else _with_llm(one, llm) for name, one in graphs.items()}
-    return Program.of(graph or next(iter(graphs)), graphs, every, namespace)
+    return Program.of(graph or next(iter(graphs)), graphs, every, namespace, _folders(parsed))
+
+
+def _folders(parsed: Manifests | TaskGraph) -> tuple[str, ...]:
+    """Where the handlers of manifests read from files are: beside them."""
+    if isinstance(parsed, TaskGraph):
+        return ()
+    files = (Path(document.file) for document in parsed.documents if document.kind == "Worker")
+    return tuple(dict.fromkeys(str(file.resolve().parent) for file in files if file.is_file()))
 
 
 def _with_llm(graph: TaskGraph, llm: str) -> TaskGraph:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, MutableMapping
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -20,6 +22,7 @@ from arklex_runtime.state.results import ResultCache
 from arklex_runtime.tools.registry import ToolRegistry
 from arklex_runtime.workers.base import TaskContext, TaskWorker, WorkerServices
 from arklex_runtime.workers.build import build_worker
+from arklex_runtime.workers.imports import handler_path
 
 if TYPE_CHECKING:
     from arklex_runtime.orchestrator.driver import RunDriver
@@ -69,6 +72,8 @@ class Workbench:
         self._python_tools = tools
         self._redactor = Redactor()
         self._http: HttpSessions | None = None
+        self._importable = ExitStack()
+        self._paths: set[tuple[str, ...]] = set()
         self._log = logging.getLogger("arklex.task")
         self._lanes: dict[tuple[str, bytes], Lane] = {}
         self._registries: dict[tuple[str, bytes], ToolRegistry] = {}
@@ -82,6 +87,9 @@ class Workbench:
         """Build all that ``program`` names. Raises ManifestError, ToolNotFoundError: nothing has run then."""
         if program.digest in self._by_program:
             return
+        if program.folders not in self._paths:
+            self._paths.add(program.folders)
+            self._importable.enter_context(handler_path((*program.folders, Path.cwd())))
         registries = {name: self._registry(program, name) for name in program.graphs}
         calls: dict[tuple[str, str], Lane] = {}
         for graph, plan in program.plans.items():
@@ -168,5 +176,6 @@ class Workbench:
             close = getattr(holder, "aclose", None)
             if callable(close):
                 await close()
+        self._importable.close()
         if self._http is not None:
             await self._http.aclose()
