@@ -299,7 +299,9 @@ def test_mistakes_are_found_before_a_run(text: str, part: str) -> None:
         ("${-query}", "'-' takes a number, not a string"),
         ("${int(query)}", "int(query): string parse error"),
         ("${string([index])}", "string() does not take a list"),
-        ("${query.charAt(9)}", "charAt: index 9 out of range"),
+        ("${query.charAt(9)}", "charAt(): index 9 is out of range: the text has 4 characters"),
+        ("${query.substring(3, 2)}", "substring(): start 3 is not between 0 and the end, 2"),
+        ("${input.items.slice(1, 9)}", "slice(): [1, 9) is out of range: the list has 4 items"),
         ("${substring(index, 1)}", "substring() takes a string there, not an int"),
     ],
 )

@@ -17,14 +17,13 @@ Not offered: ``first``, ``last`` (they give optionals, which are not JSON), anyt
 from __future__ import annotations
 
 import difflib
+import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cel import stdlib
-
-from arklex_api.expressions import lists
-from arklex_api.expressions.budget import check_length
+from arklex_api.expressions import lists, numbers, strings
 from arklex_api.expressions.errors import ExpressionError
 from arklex_api.expressions.parser import MACROS
 from arklex_api.expressions.values import article, kind, type_of
@@ -83,38 +82,14 @@ def _size(value: Any) -> int:
     raise ExpressionError(f"size() takes a string, a list or a map, not {article(kind(value))}")
 
 
-def _replace(text: str, old: str, new: str, limit: int = -1) -> str:
-    count = text.count(old)
-    if limit >= 0:
-        count = min(count, limit)
-    check_length(len(text) + count * (len(new) - len(old)))
-    return stdlib.replace(text, old, new, limit)
+def _reverse(value: str | list[Any]) -> Any:
+    return value[::-1]
 
 
-def _join(items: list[Any], separator: str = "") -> str:
-    for at, item in enumerate(items):
-        if type(item) is not str:
-            raise ExpressionError(f"join(): item {at} is {article(kind(item))}; make it a string with map(x, string(x))")
-    check_length(sum(map(len, items)) + len(separator) * len(items))
-    return separator.join(items)
-
-
-def _split(text: str, separator: str, limit: int = -1) -> list[str]:
-    lists.check_items(len(text) if separator == "" else text.count(separator))
-    return stdlib.split(text, separator, limit)
-
-
-def _decode(text: str) -> bytes:
-    return stdlib.base64_decode(text)
-
-
-def _number(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """cel-go's rounding functions take doubles only; an int is already round."""
-
-    def apply(value: Any) -> Any:
-        return value if type(value) is int else call(value)
-
-    return apply
+def _slice(items: list[Any], start: int, end: int) -> list[Any]:
+    if not 0 <= start <= end <= len(items):
+        raise ValueError(f"[{start}, {end}) is out of range: the list has {len(items)} items")
+    return items[start:end]
 
 
 def _functions() -> list[Function]:
@@ -122,50 +97,50 @@ def _functions() -> list[Function]:
     return [
         Function("size", _size, ("any",)),
         Function("type", type_of, ("any",)),
-        Function("bool", stdlib.bool_, ("any",)),
+        Function("bool", strings.to_bool, ("any",)),
         Function("min", lists.least, ("any",), repeat=True),
         Function("max", lists.greatest, ("any",), repeat=True),
         Function("sum", lists.total, ("any",), repeat=True),
-        Function("charAt", stdlib.char_at, ("string", "int")),
-        Function("indexOf", stdlib.index_of, ("string", "string", "int"), 1),
-        Function("lastIndexOf", stdlib.last_index_of, ("string", "string", "int"), 1),
-        Function("substring", stdlib.substring, ("string", "int", "int"), 1),
-        Function("replace", _replace, ("string", "string", "string", "int"), 1),
-        Function("split", _split, ("string", "string", "int"), 1),
-        Function("join", _join, ("list", "string"), 1),
-        Function("lowerAscii", stdlib.lower_ascii, text),
-        Function("upperAscii", stdlib.upper_ascii, text),
-        Function("trim", stdlib.trim, text),
-        Function("strings.quote", stdlib.quote, text),
-        Function("reverse", stdlib.reverse, ("text",)),
+        Function("charAt", strings.char_at, ("string", "int")),
+        Function("indexOf", strings.index_of, ("string", "string", "int"), 1),
+        Function("lastIndexOf", strings.last_index_of, ("string", "string", "int"), 1),
+        Function("substring", strings.substring, ("string", "int", "int"), 1),
+        Function("replace", strings.replace, ("string", "string", "string", "int"), 1),
+        Function("split", strings.split, ("string", "string", "int"), 1),
+        Function("join", strings.join, ("list", "string"), 1),
+        Function("lowerAscii", strings.lower_ascii, text),
+        Function("upperAscii", strings.upper_ascii, text),
+        Function("trim", str.strip, text),
+        Function("strings.quote", strings.quote, text),
+        Function("reverse", _reverse, ("text",)),
         Function("distinct", lists.distinct, items),
         Function("flatten", lists.flatten, ("list", "int"), 1),
-        Function("slice", stdlib.slice_, ("list", "int", "int")),
+        Function("slice", _slice, ("list", "int", "int")),
         Function("sort", lists.sort, items),
         Function("lists.range", lists.count_up, ("int",)),
         Function("math.greatest", lists.greatest, ("any",), repeat=True),
         Function("math.least", lists.least, ("any",), repeat=True),
         Function("math.abs", abs, number),
-        Function("math.sign", stdlib.math_sign, number),
-        Function("math.ceil", _number(stdlib.math_ceil), number),
-        Function("math.floor", _number(stdlib.math_floor), number),
-        Function("math.round", _number(stdlib.math_round), number),
-        Function("math.trunc", _number(stdlib.math_trunc), number),
-        Function("math.sqrt", stdlib.math_sqrt, number),
-        Function("math.isNaN", stdlib.math_is_nan, number),
-        Function("math.isInf", stdlib.math_is_inf, number),
-        Function("math.isFinite", stdlib.math_is_finite, number),
-        Function("math.bitOr", stdlib.math_bit_or, ("int", "int")),
-        Function("math.bitAnd", stdlib.math_bit_and, ("int", "int")),
-        Function("math.bitXor", stdlib.math_bit_xor, ("int", "int")),
-        Function("math.bitNot", stdlib.math_bit_not, ("int",)),
-        Function("math.bitShiftLeft", stdlib.math_bit_shift_left, ("int", "int")),
-        Function("math.bitShiftRight", stdlib.math_bit_shift_right, ("int", "int")),
+        Function("math.sign", numbers.sign, number),
+        Function("math.ceil", numbers.ceil, number),
+        Function("math.floor", numbers.floor, number),
+        Function("math.round", numbers.round_half_away, number),
+        Function("math.trunc", numbers.trunc, number),
+        Function("math.sqrt", numbers.sqrt, number),
+        Function("math.isNaN", math.isnan, number),
+        Function("math.isInf", math.isinf, number),
+        Function("math.isFinite", math.isfinite, number),
+        Function("math.bitOr", operator.or_, ("int", "int")),
+        Function("math.bitAnd", operator.and_, ("int", "int")),
+        Function("math.bitXor", operator.xor, ("int", "int")),
+        Function("math.bitNot", numbers.bit_not, ("int",)),
+        Function("math.bitShiftLeft", numbers.shift_left, ("int", "int")),
+        Function("math.bitShiftRight", numbers.shift_right, ("int", "int")),
         Function("sets.contains", lists.set_contains, ("list", "list")),
         Function("sets.equivalent", lists.set_equivalent, ("list", "list")),
         Function("sets.intersects", lists.set_intersects, ("list", "list")),
-        Function("base64.encode", stdlib.base64_encode, ("data",)),
-        Function("base64.decode", _decode, text),
+        Function("base64.encode", strings.encode, ("data",)),
+        Function("base64.decode", strings.decode, text),
     ]
 
 

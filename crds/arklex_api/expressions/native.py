@@ -10,10 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import cel
-
 from arklex_api.expressions.budget import check_length
 from arklex_api.expressions.errors import ExpressionError
+from arklex_api.expressions.library import Program, compiler
 from arklex_api.expressions.nodes import Binary, Call, Literal, Native, Node, Unary, children
 from arklex_api.expressions.paths import Run, Scope
 from arklex_api.expressions.values import article, kind
@@ -71,9 +70,9 @@ def compile_island(node: Node, text: str, compile_part: Callable[[Node], Run]) -
     return evaluate
 
 
-def _compile(source: str) -> cel.Program:
+def _compile(source: str) -> Program:
     try:
-        return cel.compile(source)
+        return compiler()(source)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
