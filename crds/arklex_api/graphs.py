@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from arklex_api.paths import Steps
@@ -13,7 +13,9 @@ MAX_GRAPH_DEPTH = 8
 MAX_CYCLES = 20
 """Cycles that are reported."""
 
-Calls: TypeAlias = dict[str, list[tuple[Steps, str]]]
+_SHOWN = 12
+
+Calls: TypeAlias = Mapping[str, Sequence[tuple[Steps, str]]]
 """By graph: the field that calls, and the graph it calls."""
 
 
@@ -33,9 +35,11 @@ def sub_graph_problems(calls: Calls) -> Iterator[tuple[Call, str, str]]:
         if not stuck:
             break
         cycle = _cycle(below, stuck)
-        names = " → ".join([*cycle, cycle[0]])
+        shown = [*cycle, cycle[0]] if len(cycle) <= _SHOWN else [*cycle[:_SHOWN], "…", cycle[0]]
+        names = " → ".join(shown)
         yield _call(calls, cycle[0], cycle[1 % len(cycle)]), "GraphCycle", f"the graphs run each other in a circle: {names}"
-        rest = {name: below[name] & stuck - set(cycle) for name in stuck if name not in cycle}
+        others = stuck - set(cycle)
+        rest = {name: below[name] & others for name in others}
         stuck = rest.keys() - _children_first(rest).keys()
     for name, chain in order.items():
         if len(chain) == MAX_GRAPH_DEPTH + 1:
@@ -54,7 +58,7 @@ def _children_first(below: dict[str, set[str]]) -> dict[str, list[str]]:
     chains: dict[str, list[str]] = {}
     for name in ready:
         longest = max((chains[child] for child in sorted(below[name])), key=len, default=[])
-        chains[name] = [name, *longest]
+        chains[name] = [name, *longest][: MAX_GRAPH_DEPTH + 2]
         for parent in above[name]:
             waiting[parent] -= 1
             if not waiting[parent]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,16 +62,16 @@ class Manifests:
     documents: list[Document] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
+    _by_name: dict[tuple[str, str], Document] = field(default_factory=dict)
+
+    def add(self, document: Document) -> None:
+        """Keep ``document``; of two with one name the first is the one that ``document()`` gives."""
+        self.documents.append(document)
+        self._by_name.setdefault((document.kind, document.name), document)
+
     def document(self, kind: str, name: str) -> Document:
         """The object a model came from; KeyError if there is none."""
-        return next_or_error((d for d in self.documents if (d.kind, d.name) == (kind, name)), f"{kind} {name}")
-
-
-def next_or_error(documents: Iterator[Document], what: str) -> Document:
-    """The first of ``documents``; KeyError naming ``what`` if empty."""
-    for document in documents:
-        return document
-    raise KeyError(what)
+        return self._by_name[kind, name]
 
 
 def load_text(text: str | bytes, file: str = "-") -> Manifests:
@@ -183,7 +183,7 @@ def _add(manifests: Manifests, document: Document) -> None:
 
 
 def _keep(manifests: Manifests, document: Document, model: type[Model], into: dict[str, Model]) -> None:
-    manifests.documents.append(document)
+    manifests.add(document)
     try:
         loaded = model.model_validate(document.value, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -222,7 +222,7 @@ def _add_secret(manifests: Manifests, document: Document) -> None:
     if document.name in manifests.secrets:
         _duplicate(manifests, document)
         return
-    manifests.documents.append(Document("Secret", document.name, {}, document.marks, document.file, document.path))
+    manifests.add(Document("Secret", document.name, {}, document.marks, document.file, document.path))
     manifests.secrets[document.name] = values
 
 

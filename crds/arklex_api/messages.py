@@ -33,7 +33,9 @@ _WRITERS: dict[str, Writer] = {
         "must not be empty" if c["min_length"] == 1 else f"needs {c['min_length']} characters or more"
     ),
     "string_too_long": lambda c, v: f"has {len(v)} characters; at most {c['max_length']} are allowed",
-    "too_short": lambda c, v: f"needs {c['min_length']} entries or more, has {c['actual_length']}",
+    "too_short": lambda c, v: (
+        "must not be empty" if c["min_length"] == 1 else f"needs {c['min_length']} entries or more, has {c['actual_length']}"
+    ),
     "too_long": lambda c, v: f"has {len(v)} entries; at most {c['max_length']} are allowed",
     "greater_than": lambda c, v: f"is {v}; it must be more than {_number(c['gt'])}",
     "greater_than_equal": lambda c, v: f"is {v}; it must be {_number(c['ge'])} or more",
@@ -116,6 +118,8 @@ def _choice(value: Any, expected: str) -> str:
 def _pattern(value: Any, pattern: str) -> str:
     if pattern == DURATION_PATTERN:
         return f"{excerpt(value)} is not a duration: write it like 500ms, 30s or 1h30m"
+    if "https?://" in pattern:
+        return f"{excerpt(value)} is not allowed: begin it with http:// or https://"
     hint = _LABEL_HINT if pattern.startswith("^[a-z0-9]") else f"it must match {pattern}"
     return f"{excerpt(value)} is not allowed: {hint}"
 

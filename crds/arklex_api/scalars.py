@@ -23,7 +23,7 @@ _EXACT = 2**53
 
 
 class ScalarError(ValueError):
-    """A scalar that no manifest may hold; str() says which and what to write instead."""
+    """A scalar that no manifest may hold; str() says why and what to write instead, not the scalar: it may be a secret."""
 
 
 def resolve(text: str) -> str | int | float | bool | None:
@@ -50,14 +50,14 @@ def _number(text: str) -> str | int | float:
     digits, base = next((g, b) for g, b in zip(groups[1:], _BASES, strict=True) if g is not None)
     value = int(groups[0] + digits, base) if len(digits) <= _LONGEST else INT64_MAX + 1
     if not INT64_MIN <= value <= INT64_MAX:
-        raise ScalarError(f"{text[:40]} is outside int64: quote it, or write it with an exponent (1e20)")
+        raise ScalarError("an integer outside int64: quote it, or write it with an exponent (1e20)")
     return value
 
 
 def _double(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise ScalarError(f"{text[:40]} is too large for a double: quote it if it is text")
+        raise ScalarError("a number too large for a double: quote it if it is text")
     return value
 
 

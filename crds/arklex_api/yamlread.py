@@ -84,15 +84,15 @@ def read_yaml(data: bytes, file: str) -> tuple[list[Source], list[Problem]]:
 def _check_bytes(data: bytes) -> None:
     if len(data) > MAX_BYTES:
         raise _Stop("TooLarge", f"the file has {len(data)} bytes; at most {MAX_BYTES} are read: split it", 1)
-    bad = _CONTROL.search(data)
-    if bad is not None:
-        what = "a NUL byte: this is a binary file" if bad[0] == b"\0" else f"the control character 0x{bad[0].hex()}"
-        raise _Stop("InvalidYAML", f"{what}; a manifest is UTF-8 text", _line(data, bad.start()))
     try:
         data.decode()
     except UnicodeDecodeError as error:
         message = f"byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
         raise _Stop("InvalidYAML", message, _line(data, error.start)) from None
+    bad = _CONTROL.search(data)
+    if bad is not None:
+        what = "a NUL byte: this is a binary file" if bad[0] == b"\0" else f"the control character 0x{bad[0].hex()}"
+        raise _Stop("InvalidYAML", f"{what}; a manifest is UTF-8 text", _line(data, bad.start()))
 
 
 def _line(data: bytes, position: int) -> int:
@@ -283,7 +283,7 @@ class _Reader:
             self._problem(line, "InvalidNumber", str(error))
             return None
         if wanted is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
-            self._problem(line, "UnsupportedTag", f"{text!r} is no {_short(str(tag))}")
+            self._problem(line, "UnsupportedTag", f"the value is no {_short(str(tag))}")
             return None
         return value
 

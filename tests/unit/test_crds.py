@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
+
 from arklex_api.base import API_VERSION
 from arklex_api.crd import generate
 from arklex_api.crd.__main__ import main
 from arklex_api.crd.columns import KINDS
 from arklex_api.crd.convert import convert
 from arklex_api.yamlread import read_yaml
-from pydantic import ValidationError
 
 ROOT = Path(__file__).parents[2]
 FILES = generate()
@@ -101,7 +102,7 @@ def test_every_field_says_what_it_means(name: str) -> None:
 
 
 def test_no_field_is_defaulted_so_that_digests_hold() -> None:
-    assert all("default" not in node.values[0] for node in ALL)
+    assert [path for name in FILES for path, node in nodes(schema_of(name)) if "default" in node] == []
 
 
 def test_default_and_unit_are_in_the_description() -> None:
@@ -173,7 +174,7 @@ def test_every_rule_has_a_pair() -> None:
     shared = {"must be a positive Go duration such as 500ms or 1h30m"}
     given = {(pair["kind"], pair["rule"]) for pair in PAIRS}
     assert {pair for pair in wanted - given if pair[1] not in shared} == set()
-    assert {pair for pair in given - wanted} == set()
+    assert given <= wanted
 
 
 @pytest.mark.parametrize("pair", [pytest.param(pair, id=f"{pair['kind']}-{pair['rule']}") for pair in PAIRS])
