@@ -17,6 +17,7 @@ import orjson
 
 from arklex_api.base import JSON
 from arklex_api.durations import seconds
+from arklex_api.jsonvalue import check_json
 from arklex_runtime.dispatch.jobs import Error, Grant, Job
 from arklex_runtime.engine.commands import AskApproval, CancelAttempt, Command, EndRun, Lookup, SaveSession, Start, StoreResult
 from arklex_runtime.engine.events import (
@@ -62,6 +63,8 @@ class RunDriver:
 
     __slots__ = (
         "_after",
+        "_ahead",
+        "_armed",
         "_batch",
         "_dirty",
         "_events",
@@ -96,6 +99,12 @@ class RunDriver:
         self._events: deque[Event] | None = deque() if session_id else None
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
+        self._armed = 0.0
+        self._ahead = max(0.0, state.now - host.now())
+
+    def now(self) -> float:
+        """Epoch seconds, never before what the journal has: an earlier owner's clock may have been ahead of ours."""
+        return self.host.now() + self._ahead
 
     def begin(self, event: Accepted, new_run: NewRun) -> None:
         """Accept the run."""
@@ -106,13 +115,13 @@ class RunDriver:
         """Go on after a replay: attempts that ran are lost, what was asked for is asked again."""
         asked, running = outstanding(self.state)
         for unit in running:
-            self.deliver(Lost(self.host.now(), unit.key, unit.attempts))
+            self.deliver(Lost(self.now(), unit.key, unit.attempts))
         for item in asked:
             if isinstance(item, Unit):
                 self._again(item)
             else:
                 self._obey(item)
-        if self.state.finished_at is None and (due := self.state.next_due) is not None and due <= self.host.now():
+        if self.state.finished_at is None and (due := self.state.next_due) is not None and due <= self.now():
             self._tick()
         self._mark()
 
@@ -122,7 +131,7 @@ class RunDriver:
         try:
             self._start(start_of(unit))
         except TurnError as error:
-            self.deliver(Finished(self.host.now(), unit.key, unit.attempts + 1, error=error.error))
+            self.deliver(Finished(self.now(), unit.key, unit.attempts + 1, error=error.error))
 
     def tell(self, event: Event) -> None:
         """Let an event from outside happen; with a shared session, one at a time, each after a look at the session."""
@@ -141,7 +150,7 @@ class RunDriver:
             self.break_off(error)
         elif self._events:
             if data != self.state.session:
-                self.deliver(SessionRead(self.host.now(), data))
+                self.deliver(SessionRead(self.now(), data))
             self.deliver(self._events[0])
             self._after.append((self._next_event,))
 
@@ -188,25 +197,25 @@ class RunDriver:
             command.attempt,
             idempotency_key(self.run_id, unit.key, unit.stage),
             None,
-            unit.task.session,
+            dict(unit.task.session),
             host.workbench.logger(self.run_id, name, command.attempt),
         )
         graph = unit.task.scope.graph
         context.tools = host.workbench.tools_of(self.program, graph)
-        job = Job(self, unit.key, command.attempt, command.worker, command.tool, graph, command.inputs, context, timeout)
+        job = Job(self, unit.key, command.attempt, command.worker, command.tool, graph, check_json(command.inputs), context, timeout)
         self._jobs[unit.key] = job
         grant = host.dispatcher.acquire(job)
         if grant is Grant.GRANTED:
             self.granted(job)
         elif grant is Grant.REFUSED:
             self._jobs.pop(unit.key)
-            self.deliver(Finished(host.now(), unit.key, command.attempt, error=job.refusal, jitter=host.random()))
+            self.deliver(Finished(self.now(), unit.key, command.attempt, error=job.refusal, jitter=host.random()))
 
     def granted(self, job: Job) -> None:
         """The job has a slot: commit its start, then launch it."""
-        now = self.host.now()
+        now = self.now()
         if job.timeout:
-            job.context.deadline = now + job.timeout
+            job.context.deadline = self.host.now() + job.timeout
         event = Started(now, job.key, job.attempt)
         if self.broken is not None or not start(self.state, event):
             self.deliver(event)
@@ -224,9 +233,9 @@ class RunDriver:
         if self._jobs.get(job.key) is job:
             del self._jobs[job.key]
         if error is None:
-            self.tell(Finished(self.host.now(), job.key, job.attempt, output, None, size))
+            self.tell(Finished(self.now(), job.key, job.attempt, output, None, size))
         else:
-            self.tell(Finished(self.host.now(), job.key, job.attempt, None, error, 0, self.host.random()))
+            self.tell(Finished(self.now(), job.key, job.attempt, None, error, 0, self.host.random()))
 
     def _cancel_attempt(self, command: CancelAttempt) -> None:
         job = self._jobs.pop(command.key, None)
@@ -255,7 +264,7 @@ class RunDriver:
         except Exception as error:
             self.break_off(error)
             return
-        now, key = self.host.now(), command.unit.key
+        now, key = self.now(), command.unit.key
         self.tell(CacheMiss(now, key) if found is None else CacheHit(now, key, orjson.loads(found)))
 
     def _ask(self, command: AskApproval) -> None:
@@ -280,12 +289,12 @@ class RunDriver:
         """What another process, or a person, asks of the run; the signal goes with the event's commit."""
         self._batch.signals.append(signal.id)
         if signal.kind == "cancel":
-            self.tell(CancelRequested(self.host.now(), str((signal.data or {}).get("reason") or "cancelled")))
+            self.tell(CancelRequested(self.now(), str((signal.data or {}).get("reason") or "cancelled")))
         elif signal.kind == "approve":
             key = self.approval_key(signal.data["task"])
             if key is not None:
                 self.tell(
-                    Decided(self.host.now(), key, signal.data["approved"], signal.data.get("by"), signal.data.get("data"))
+                    Decided(self.now(), key, signal.data["approved"], signal.data.get("by"), signal.data.get("data"))
                 )
         if not self._dirty:
             self._mark()
@@ -325,11 +334,12 @@ class RunDriver:
         due = self.state.next_due
         if due is None or self.state.finished_at is not None:
             return
-        at = self.host.loop.time() + max(0.0, due - self.host.now())
+        at = self.host.loop.time() + max(0.0, due - self.now())
         if self._timer is not None and not self._timer.cancelled():
-            if self._timer.when() <= at + 0.001:
+            if self._armed <= at + 0.001:
                 return
             self._timer.cancel()
+        self._armed = at
         self._timer = self.host.loop.call_at(at, self._tick)
 
     def _tick(self) -> None:
@@ -337,10 +347,10 @@ class RunDriver:
         due = self.state.next_due
         if due is None or self.broken is not None or self._stopping:
             return
-        if due > self.host.now():
+        if due > self.now():
             self._arm()
         else:
-            self.tell(Tick(self.host.now(), self.host.random()))
+            self.tell(Tick(self.now(), self.host.random()))
 
     def interrupt(self) -> None:
         """Give back what runs, for a resume; nothing is charged."""
@@ -349,7 +359,7 @@ class RunDriver:
         for job in list(self._jobs.values()):
             unit = self.state.open.get(job.key)
             if unit is not None and unit.status is Status.RUNNING:
-                self.deliver(Interrupted(self.host.now(), job.key, job.attempt))
+                self.deliver(Interrupted(self.now(), job.key, job.attempt))
             self.host.dispatcher.cancel(job)
         self._jobs.clear()
         if self._timer is not None:
