@@ -19,7 +19,8 @@ class Redactor:
     """Replaces secret values in text, bytes and JSON by ``***``; does nothing, cheaply, where there are none.
 
     Finds a value as it is, as JSON escapes it (both ways of writing non-ASCII), as a URL encodes it, and as the base64 of
-    the value alone. The longest value wins where one holds another.
+    the value alone. The longest value wins where one holds another. Documents are for ``json``: encoded ones (``text``,
+    ``bytes``) may be no JSON any more where a secret is also a number or part of an escape. Numbers are left alone.
     """
 
     __slots__ = ("_bytes", "_text")

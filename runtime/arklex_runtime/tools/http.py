@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiohttp
@@ -13,14 +12,14 @@ from yarl import URL
 
 from arklex_api.base import JSON
 from arklex_api.durations import seconds
-from arklex_api.expressions import compile_template
-from arklex_api.schema import JsonSchema, SchemaError
+from arklex_api.schema import SchemaError
 from arklex_api.tool import Tool
 from arklex_runtime.errors import TaskError
 from arklex_runtime.security.redaction import Redactor
+from arklex_runtime.tools.parts import tool_parts
 from arklex_runtime.tools.responses import read_failure, read_output
-from arklex_runtime.tools.templates import ROOTS, UrlTemplate, evaluate, header, invalid
-from arklex_runtime.workers.base import TaskContext
+from arklex_runtime.tools.templates import evaluate, header, invalid
+from arklex_runtime.workers.base import TaskContext, WorkerServices
 
 MAX_REDIRECTS = 5
 """Redirects are followed this often, and only to where the request went in the first place."""
@@ -51,34 +50,23 @@ class HttpTool:
     idempotency key as the header Idempotency-Key.
     """
 
-    def __init__(
-        self,
-        tool: Tool,
-        sessions: Callable[[], aiohttp.ClientSession],
-        authorization: str | None,
-        clock: Callable[[], float],
-        path: str = "spec.tools[0]",
-    ) -> None:
-        """``authorization`` is the header's whole value. Raises TemplateError, with paths below ``path``, and SchemaError."""
+    def __init__(self, tool: Tool, services: WorkerServices, path: str = "spec.tools[0]") -> None:
+        """Raises ManifestError, with paths below ``path``. ``services.http`` must be given."""
+        if services.http is None:
+            raise ValueError("HTTP tools need WorkerServices.http")
+        parts = tool_parts(tool, path, services)
         self.name = tool.name
         self.description = tool.description
         self.input_schema = tool.input_schema
         self.rate_limit = tool.rate_limit
         self.timeout = seconds(tool.timeout)
-        self.url = UrlTemplate(tool.http.url, f"{path}.http.url")
         self._method = tool.http.method
-        self._headers = {
-            name: compile_template(value, path=f"{path}.http.headers.{name}", roots=ROOTS)
-            for name, value in tool.http.headers.items()
-        }
-        given = tool.http.given("body")
-        self._body = compile_template(tool.http.body, path=f"{path}.http.body", roots=ROOTS) if given else None
-        self._schema = JsonSchema(tool.input_schema or {})
-        self._schema.check()
-        self._sessions = sessions
-        self._authorization = authorization
-        self._redactor = Redactor([authorization, authorization.partition(" ")[2]] if authorization else [])
-        self._clock = clock
+        self._url, self._headers, self._body = parts.url, parts.headers, parts.body
+        self._schema = parts.schema
+        self._authorization = parts.authorization
+        self._redactor = Redactor([parts.authorization, parts.authorization.partition(" ")[2]] if parts.authorization else [])
+        self._sessions = services.http
+        self._clock = services.clock
 
     async def execute(self, input_data: JSON, context: TaskContext | None = None) -> JSON:
         """One call. Raises TaskError."""
@@ -107,7 +95,7 @@ class HttpTool:
         if self._body is not None:
             body, kind = _encode(evaluate(self._body, scope))
             headers.setdefault("Content-Type", kind)
-        return _Request(self._method, self.url.render(scope), headers, body)
+        return _Request(self._method, self._url.render(scope), headers, body)
 
     async def _send(self, request: _Request) -> JSON:
         for _ in range(MAX_REDIRECTS + 1):

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from arklex_api.base import JSON
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from arklex_runtime.security.secrets import SecretResolver
     from arklex_runtime.tools.registry import ToolRegistry
+    from arklex_runtime.tools.sessions import HttpSessions
 
 
 @dataclass(slots=True)
@@ -65,12 +64,12 @@ class TaskWorker(Protocol):
 class WorkerServices:
     """What workers share, built once by the process that runs them.
 
-    ``http`` gives the process's aiohttp session (made on first use, closed by its owner). ``clock`` is epoch seconds.
+    ``http`` gives the guarded aiohttp session of tools (made on first use, closed by its owner). ``clock`` is epoch seconds.
     """
 
     secrets: SecretResolver
     tools: ToolRegistry | None = None
-    http: Callable[[], aiohttp.ClientSession] | None = None
+    http: HttpSessions | None = None
     clock: Callable[[], float] = time.time
 
 

@@ -1,0 +1,1 @@
+"""The guide's components for load: scaling, balancing, bounded processing, memory."""
