@@ -75,6 +75,8 @@ PUT_CACHE = (
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
 )
 GET_CACHE = "SELECT value, expires_at FROM cache WHERE key = :key AND expires_at > :now"
+DELETE_CACHED = "DELETE FROM cache WHERE key = :key"
+CLEAR_CACHED = "DELETE FROM cache WHERE SUBSTR(key, 1, :length) = :prefix"
 
 ADD_SIGNAL = (
     "INSERT INTO signals (run_id, kind, key, data, at, consumed) "
