@@ -15,6 +15,7 @@ app = typer.Typer(
     help="Durable task graphs for AI agents: run, watch and mend them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 RUNS, FILES, OTHER = "Runs", "Manifests", "Other"
@@ -61,7 +62,7 @@ def resume(
     max_workers: options.Workers = 4,
     quiet: options.Quiet = False,
 ) -> int:
-    """Go on with a run whose process is gone; print the document of one that is over."""
+    """Go on with a run whose process is gone. Of a run that is over, print the document."""
     from arklex_runtime.cli.conduct import resume_run
 
     terminal = _terminal(context, output)
@@ -83,7 +84,7 @@ def retry(
     max_workers: options.Workers = 4,
     quiet: options.Quiet = False,
 ) -> int:
-    """Run again what failed in a run that is over, keeping what succeeded."""
+    """Run again what failed in a run. What succeeded is kept; it becomes a run of its own."""
     from arklex_runtime.cli.conduct import retry_run
 
     terminal = _terminal(context, output)
@@ -160,7 +161,7 @@ def prune(
     db: options.Db = None,
     output: options.Output = Form.text,
 ) -> int:
-    """Forget runs that ended longer ago than that, and results whose time is up."""
+    """Forget old runs, and cached results whose time is up."""
     from arklex_runtime.cli.journal import prune_runs
 
     return prune_runs(_terminal(context, output), older_than, db)
@@ -168,7 +169,7 @@ def prune(
 
 @app.command(rich_help_panel=FILES)
 def lint(context: typer.Context, files: options.Files, output: options.Output = Form.text) -> int:
-    """Report everything that is wrong with manifests, with file, line and field."""
+    """Report all that is wrong with manifests: file, line and field."""
     from arklex_runtime.cli.checks import lint_files
 
     return lint_files(_terminal(context, output), files)
@@ -184,7 +185,7 @@ def plan(
     context_json: options.Context = None,
     output: options.Output = Form.text,
 ) -> int:
-    """Print what would run, level by level; with --input or --query also the rendered inputs and conditions."""
+    """Print what would run, level by level. With --input or --query also the rendered inputs and conditions."""
     from arklex_runtime.cli.planning import plan_files
 
     return plan_files(_terminal(context, output), files, graph, query, input, context_json)

@@ -53,16 +53,18 @@ def run_files(
     name = inputs.choose_graph(manifests, order.graph)
     graph = manifests.graphs[name]
     request = _request(graph, order)
+    folders = inputs.handler_folders(files)
     if not quiet:
         _remark(terminal, graph)
 
     async def begin(host: RunHost) -> RunDriver:
         from arklex_runtime.engine.program import Program
 
-        return await host.start(Program.of(name, manifests.graphs, manifests.workers), request)
+        kept = tuple(str(folder) for folder in folders)
+        return await host.start(Program.of(name, manifests.graphs, manifests.workers, folders=kept), request)
 
     stage = Stage(terminal, db, max_workers, manifests.secrets, quiet)
-    return _conduct(stage, begin, inputs.handler_folders(files))
+    return _conduct(stage, begin, folders)
 
 
 def _request(graph: TaskGraph, order: Order) -> Request:
@@ -98,7 +100,8 @@ def resume_run(
     quiet: bool = False,
 ) -> int:
     """Go on with a run; of one that is over, print its document again."""
-    return _again(terminal, files, path, Stage(terminal, db, max_workers, {}, quiet), lambda host: host.resume(run))
+    stage = Stage(terminal, db, max_workers, {}, quiet)
+    return _again(stage, files, path, lambda host: host.resume(run))
 
 
 def retry_run(
@@ -113,10 +116,12 @@ def retry_run(
     quiet: bool = False,
 ) -> int:
     """Run again what failed in a run that is over."""
-    return _again(terminal, files, path, Stage(terminal, db, max_workers, {}, quiet), lambda host: host.retry(run, start))
+    stage = Stage(terminal, db, max_workers, {}, quiet)
+    return _again(stage, files, path, lambda host: host.retry(run, start))
 
 
-def _again(terminal: Terminal, files: Sequence[str], path: Sequence[str], stage: Stage, begin: Begin) -> int:
+def _again(stage: Stage, files: Sequence[str], path: Sequence[str], begin: Begin) -> int:
+    """As ``begin`` says; handlers are found where the run was accepted, and in the folders given."""
     if files:
         stage.secrets = inputs.accepted_manifests(files).secrets
     return _conduct(stage, begin, inputs.handler_folders(files, path))
@@ -136,12 +141,11 @@ def _conduct(stage: Stage, begin: Begin, folders: Sequence[Path]) -> int:
 
 
 async def _play(stage: Stage, begin: Begin, interrupts: Interrupts) -> int:
-    from arklex_runtime.state.results import ResultCache
-
     from arklex_runtime.orchestrator.host import RunHost
     from arklex_runtime.orchestrator.workbench import Workbench
     from arklex_runtime.security.secrets import SecretResolver
     from arklex_runtime.state.journal import open_journal
+    from arklex_runtime.state.results import ResultCache
 
     stopped = asyncio.ensure_future(interrupts.wait())
     journal = await open_journal(inputs.database(stage.db))
@@ -236,7 +240,8 @@ def finish(terminal: Terminal, document: dict[str, Any], *, quiet: bool = False)
     if document["phase"] == "Succeeded":
         return 0
     error = document["error"]
-    said = f": {error['type']}: {error['message']}" if error else ""
     if not quiet or not terminal.json:
-        terminal.note(f"run {document['run']} {document['phase']}{said}")
+        kind = f" ({error['type']})" if error and error["type"] != "Failed" else ""
+        said = f": {error['message']}" if error else ""
+        terminal.note(f"run {document['run']} {document['phase'].lower()}{kind}{said}")
     return 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from arklex_runtime.cli.progress import error_text
 from arklex_runtime.cli.terminal import Terminal
 
 
@@ -14,7 +15,7 @@ def shown(terminal: Terminal, document: Mapping[str, Any]) -> None:
     terminal.print(f"run {document['run']} of {document['graph']}: {document['phase']}")
     terminal.print(f"started {document['startedAt']}{finished}")
     if document["error"]:
-        terminal.print(f"error {document['error']['type']}: {document['error']['message']}")
+        terminal.print(f"error: {error_text(document['error'])}")
     tasks = document["tasks"].items()
     rows = [(name, task["phase"], str(task["attempts"]), _took(task), _remark(task)) for name, task in tasks]
     terminal.print("")
@@ -63,6 +64,10 @@ def _remark(task: Mapping[str, Any]) -> str:
     parts += [word for word, there in (("from the cache", task["cached"]), ("by its fallback", task.get("fallback"))) if there]
     if task.get("reason"):
         parts.append(task["reason"])
+    if task.get("reused"):
+        parts.append("kept from the run before")
+    if task.get("message"):
+        parts.append(task["message"])
     if task["error"]:
-        parts.append(f"{task['error']['type']}: {task['error']['message']}")
+        parts.append(error_text(task["error"]))
     return "; ".join(" ".join(part.split()) for part in parts)

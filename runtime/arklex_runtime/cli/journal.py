@@ -26,12 +26,11 @@ def _with_host(db: str | None, work: Callable[[RunHost], Awaitable[T]]) -> T:
     """What ``work`` gives over the journal at ``db``, which is closed afterwards."""
 
     async def do() -> T:
-        from arklex_runtime.state.results import ResultCache
-
         from arklex_runtime.orchestrator.host import RunHost
         from arklex_runtime.orchestrator.workbench import Workbench
         from arklex_runtime.security.secrets import SecretResolver
         from arklex_runtime.state.journal import open_journal
+        from arklex_runtime.state.results import ResultCache
 
         host = RunHost(await open_journal(inputs.database(db)), Workbench(SecretResolver({}), ResultCache()))
         try:

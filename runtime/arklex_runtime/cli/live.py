@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from arklex_runtime.cli.progress import Beat, attempts_of, counted, elapsed, walk
+from arklex_runtime.cli.progress import Beat, attempts_of, counted, elapsed, error_text, walk
 from arklex_runtime.engine.document import phase_of
 from arklex_runtime.picture.text import human_seconds
 
@@ -45,6 +45,13 @@ class LiveTable:
         """See View."""
         if self._live is not None and self._beat.due(changed):
             self._live.update(self._draw(), refresh=True)
+
+    def pause(self) -> None:
+        """See View."""
+        if self._live is not None:
+            self._live.transient = True
+            self._live.stop()
+            self._live = None
 
     def close(self) -> None:
         """See View."""
@@ -95,7 +102,7 @@ def _remark(task: TaskState) -> RenderableType:
         bar.add_row(ProgressBar(len(task.units), task.done, width=20), f"{task.done}/{len(task.units)}")
         return bar
     if task.error is not None and task.phase != "Skipped":
-        return Text(f"{task.error['type']}: {task.error['message']}", "red", overflow="ellipsis", no_wrap=True)
+        return Text(error_text(task.error), "red", overflow="ellipsis", no_wrap=True)
     if any(unit.cached for unit in task.units):
         return Text("from the cache", "dim")
     return Text(task.reason or "", "dim", overflow="ellipsis", no_wrap=True)

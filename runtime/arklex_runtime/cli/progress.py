@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from arklex_runtime.engine.document import phase_of
 from arklex_runtime.engine.state import TERMINAL, RunState, Scope, TaskState
@@ -27,8 +27,11 @@ class View(Protocol):
     def look(self, changed: bool) -> None:
         """Show what is new; ``changed`` if any event happened since the last time."""
 
+    def pause(self) -> None:
+        """Leave the terminal to a question; ``open`` goes on."""
+
     def close(self) -> None:
-        """The run is over here, or a question is about to be asked: leave the terminal clean."""
+        """The run is over here: show its end and leave the terminal clean."""
 
 
 class Silent:
@@ -38,6 +41,9 @@ class Silent:
         """See View."""
 
     def look(self, changed: bool) -> None:
+        """See View."""
+
+    def pause(self) -> None:
         """See View."""
 
     def close(self) -> None:
@@ -71,9 +77,13 @@ class Lines:
             if now[0] == known[0] and (now[0] != "Running" or now[1] == known[1] or task.node.items is not None):
                 continue
             self._shown[name] = now
-            news.append((task.finished_at or self._driver.state.now, line_of(name, task)))
-        for _, line in sorted(news, key=lambda item: item[0]):
+            news.append((task.finished_at or self._driver.state.now, -name.count("/"), line_of(name, task)))
+        for *_, line in sorted(news, key=lambda item: item[:2]):
             self._terminal.note(line)
+
+    def pause(self) -> None:
+        """See View."""
+        self.look(True)
 
     def close(self) -> None:
         """See View."""
@@ -99,6 +109,11 @@ def elapsed(task: TaskState, now: float) -> float | None:
     return None if task.started_at is None else max((task.finished_at or now) - task.started_at, 0.0)
 
 
+def error_text(error: Mapping[str, Any]) -> str:
+    """``Type: message``; the message alone where the type says nothing."""
+    return str(error["message"]) if error["type"] == "Failed" else f"{error['type']}: {error['message']}"
+
+
 def line_of(name: str, task: TaskState) -> str:
     """``name Phase, attempts, time: error``."""
     phase = phase_of(task)
@@ -112,8 +127,8 @@ def line_of(name: str, task: TaskState) -> str:
     said = ", ".join(words)
     if said and any(unit.cached for unit in task.units):
         said += ", from the cache"
-    if task.error is not None and phase not in ("Skipped",):
-        said += f": {task.error['type']}: {task.error['message']}"
+    if task.error is not None and phase != "Skipped":
+        said += f": {error_text(task.error)}"
     elif task.reason:
         said += f" ({task.reason})"
     return said

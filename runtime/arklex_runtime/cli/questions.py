@@ -42,7 +42,7 @@ class Questions:
     async def _ask_all(self) -> None:
         while self._waiting:
             driver, task, message = self._waiting.popleft()
-            self._view.close()
+            self._view.pause()
             try:
                 await self._settle(driver, task, message)
             finally:
