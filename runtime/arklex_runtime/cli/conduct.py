@@ -147,6 +147,7 @@ async def _play(stage: Stage, begin: Begin, interrupts: Interrupts) -> int:
     from arklex_runtime.state.journal import open_journal
     from arklex_runtime.state.results import ResultCache
 
+    view = _view(stage)
     stopped = asyncio.ensure_future(interrupts.wait())
     journal = await open_journal(inputs.database(stage.db))
     host = RunHost(journal, Workbench(SecretResolver(stage.secrets), ResultCache()), max_workers=stage.max_workers)
@@ -157,7 +158,7 @@ async def _play(stage: Stage, begin: Begin, interrupts: Interrupts) -> int:
             return interrupts.code
         if isinstance(found, dict):
             return finish(stage.terminal, found)
-        return await _follow(stage, host, found, stopped, interrupts)
+        return await _follow(stage, view, host, found, stopped, interrupts)
     finally:
         stopped.cancel()
         await host.aclose()
@@ -173,10 +174,11 @@ async def _until(work: Awaitable[Any], stopped: asyncio.Future[None]) -> Any:
     return None
 
 
-async def _follow(stage: Stage, host: RunHost, driver: RunDriver, stopped: asyncio.Future[None], interrupts: Interrupts) -> int:
+async def _follow(
+    stage: Stage, view: View, host: RunHost, driver: RunDriver, stopped: asyncio.Future[None], interrupts: Interrupts
+) -> int:
     """See the run to its end, or to a signal."""
     terminal = stage.terminal
-    view = _view(stage)
     questions = Questions(terminal, view, stage.db, ask=terminal.interactive and not stage.quiet)
     pulse = _Pulse(view)
     host.observer = pulse.event
