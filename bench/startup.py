@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--times", type=int, default=10)
     times = parser.parse_args().times
-    examples = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "examples").glob("*.yaml"))
+    examples = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "examples").rglob("*.yaml"))
     commands = [[sys.executable, "-c", "import asyncio; print()"], [str(ARKLEX), "--help"], [str(ARKLEX), "version"]]
     commands += [[str(ARKLEX), "lint", example] for example in examples[:1]]
     for command in commands:

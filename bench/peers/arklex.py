@@ -10,6 +10,7 @@ from typing import Any
 
 from arklex_api.taskgraph import TaskGraph
 from arklex_runtime.orchestrator import Orchestrator
+from arklex_runtime.orchestrator.sources import program_of, python_worker
 from bench.harness import Run, main
 from bench.shapes import Shape, Value
 
@@ -29,10 +30,10 @@ class Arklex:
         self._orchestrator.add_worker("echo", node)
 
     def prepare(self, shape: Shape) -> Run:
-        graph = TaskGraph.model_validate(manifest(shape))
+        program = program_of(TaskGraph.model_validate(manifest(shape)), {"echo": python_worker("echo")})
 
         async def run(given: Value) -> Value:
-            return (await self._orchestrator.arun(graph, given, check=True)).output
+            return (await self._orchestrator.arun(program, given, check=True)).output
 
         return run
 
