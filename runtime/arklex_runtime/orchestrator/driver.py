@@ -332,15 +332,12 @@ class RunDriver:
 
     def _arm(self) -> None:
         due = self.state.next_due
-        if due is None or self.state.finished_at is not None:
+        if due is None or (self._timer is not None and due >= self._armed):
             return
-        at = self.host.loop.time() + max(0.0, due - self.now())
-        if self._timer is not None and not self._timer.cancelled():
-            if self._armed <= at + 0.001:
-                return
+        if self._timer is not None:
             self._timer.cancel()
-        self._armed = at
-        self._timer = self.host.loop.call_at(at, self._tick)
+        self._armed = due
+        self._timer = self.host.loop.call_later(max(0.0, due - self.now()), self._tick)
 
     def _tick(self) -> None:
         self._timer = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 import secrets
 import time
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
 MAX_QUERY = 10_000
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 Observer = Callable[[RunDriver, Event], None]
 ApprovalObserver = Callable[[RunDriver, str, str], None]
@@ -271,10 +271,9 @@ class RunHost:
 
 
 def new_run_id(graph: str, at: float) -> str:
-    """``<graph>-<15 digits of base 32>``, a DNS label: milliseconds since the epoch, then 30 random bits.
+    """``<graph>-<16 digits of base 32>``, a DNS label: milliseconds since the epoch (48 bits), then 32 random bits.
 
-    Ids of one graph sort by time, and runs of the same moment lie side by side in the journal: a commit of 32 runs then
-    writes a few pages instead of 32.
+    Ids of one graph sort by time, and runs of the same moment lie side by side in the journal (docs/decisions/0002).
     """
-    bits = (int(at * 1000) << 30) | secrets.randbits(30)
-    return graph[:40].rstrip("-.") + "-" + "".join([_ALPHABET[(bits >> shift) & 31] for shift in range(70, -1, -5)])
+    bits = (int(at * 1000) << 32) | secrets.randbits(32)
+    return f"{graph[:40].rstrip('-.')}-{base64.b32hexencode(bits.to_bytes(10, 'big')).decode().lower()}"
