@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from arklex_runtime.security.limits import RateLimiter
     from arklex_runtime.security.manager import SecurityManager
     from arklex_runtime.security.validation import InputValidator
-    from arklex_runtime.state.cache import DatabaseCache, MultiLevelCache, RedisCache
-    from arklex_runtime.state.manager import MemoryCache, SQLiteDatabase, StateManager
+    from arklex_runtime.state.cache import DatabaseCache, MemoryCache, RedisCache
+    from arklex_runtime.state.levels import MultiLevelCache
+    from arklex_runtime.state.manager import SQLiteDatabase, StateManager
     from arklex_runtime.state.pool import DatabaseConnectionPool
     from arklex_runtime.tools.registry import ToolRegistry
     from arklex_runtime.workers.base import TaskContext, TaskWorker
@@ -61,8 +62,9 @@ _MODULES = {
     "security.limits": ("RateLimiter",),
     "security.manager": ("SecurityManager",),
     "security.validation": ("InputValidator",),
-    "state.cache": ("DatabaseCache", "MultiLevelCache", "RedisCache"),
-    "state.manager": ("MemoryCache", "SQLiteDatabase", "StateManager"),
+    "state.cache": ("DatabaseCache", "MemoryCache", "RedisCache"),
+    "state.levels": ("MultiLevelCache",),
+    "state.manager": ("SQLiteDatabase", "StateManager"),
     "state.pool": ("DatabaseConnectionPool",),
     "tools.registry": ("ToolRegistry",),
     "workers.base": ("TaskContext", "TaskWorker"),

@@ -19,6 +19,7 @@ from arklex_runtime.errors import TaskError
 from arklex_runtime.security.secrets import SecretResolver
 from arklex_runtime.tools.registry import ToolRegistry
 from arklex_runtime.workers import TaskContext, WorkerServices, build_worker
+from arklex_runtime.workers.llm.build import PROVIDERS
 
 pytestmark = pytest.mark.model
 KEY = "sk-canary-4711"
@@ -236,7 +237,7 @@ async def test_an_answer_that_breaks_the_schema_is_corrected_within_bounds() -> 
     asked = {"prompt": "A number", "schema": schema}
     output = await provider.use(lambda url: llm_worker(url).execute(asked, context("generate")))
     assert output["value"] == {"n": 3}
-    assert "n: 12 is greater than the maximum of 9" in json.dumps(provider.asked[1]["messages"])
+    assert "answer.n: 12 is greater than the maximum of 9" in json.dumps(provider.asked[1]["messages"])
     stubborn = Provider(lambda asked: says("not json at all"))
     with pytest.raises(TaskError) as caught:
         await stubborn.use(lambda url: llm_worker(url).execute(asked, context("generate")))
@@ -305,7 +306,7 @@ async def test_a_tool_that_fails_fails_the_task_and_an_endless_talk_ends() -> No
         ("generate", {}, "with.prompt: Field required"),
         ("generate", {"prompt": 3}, "with.prompt"),
         ("generate", {"prompt": "a", "promt": "b"}, "with.promt: Extra inputs are not permitted"),
-        ("generate", {"prompt": "a", "schema": {"type": "objekt"}}, "with.schema is no JSON Schema"),
+        ("generate", {"prompt": "a", "schema": {"type": "objekt"}}, "with.schema is not a valid JSON Schema"),
         ("generate", {"prompt": "a", "tools": ["absent"]}, "no tool 'absent' (it has: none)"),
         ("classify", {"text": "a", "labels": []}, "with.labels"),
         ("classify", {"text": "a", "labels": ["x", "x"]}, "holds a label twice"),
@@ -317,3 +318,15 @@ async def test_bad_inputs_are_refused_before_anything_is_sent(action: str, input
     with pytest.raises(TaskError) as caught:
         await llm_worker("http://127.0.0.1:9/v1").execute(inputs, context(action))
     assert caught.value.type == "InvalidInput" and words in caught.value.message
+
+
+def test_every_provider_of_the_table_is_known_to_the_library() -> None:
+    from pydantic_ai.providers import infer_provider_class
+
+    for name, provider in PROVIDERS.items():
+        found = ""
+        try:
+            infer_provider_class(name)
+        except ImportError as error:
+            found = str(error)
+        assert not found or f"pydantic-ai-slim[{provider.extra}]" in found

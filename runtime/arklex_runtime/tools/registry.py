@@ -13,15 +13,15 @@ from arklex_api.tool import RateLimit
 from arklex_runtime.errors import TaskError, ToolNotFoundError
 from arklex_runtime.security.limits import RateLimiter
 from arklex_runtime.workers.base import TaskContext
-from arklex_runtime.workers.custom import adapt
+from arklex_runtime.workers.custom import CustomWorker
 
 
 @runtime_checkable
 class ToolInstance(Protocol):
-    """A tool: any object with ``execute``, sync or async, which takes the input and, if it wants it, the TaskContext.
+    """A tool: an object with ``execute``, sync or async, which takes the input and, if it wants it, the TaskContext.
 
-    It may have ``description`` and ``input_schema`` (what a model is told), ``rate_limit`` (requests per minute, a
-    RateLimit or a RateLimiter), ``clear_cache()`` and ``async aclose()``.
+    A function of that kind is a tool too. It may have ``description`` and ``input_schema`` (what a model is told),
+    ``rate_limit`` (requests per minute, a RateLimit or a RateLimiter), ``clear_cache()`` and ``async aclose()``.
     """
 
     @property
@@ -37,12 +37,12 @@ class ToolRegistry:
         """``clock`` is the rate limiters' (monotonic seconds)."""
         self.tools: dict[str, Any] = {}
         self.rate_limiters: dict[str, RateLimiter] = {}
-        self._calls: dict[str, Callable[[JSON, TaskContext | None], Any]] = {}
+        self._workers: dict[str, CustomWorker] = {}
         self._clock = clock
 
-    def register_tool(self, tool_name: str, tool_instance: ToolInstance) -> None:
+    def register_tool(self, tool_name: str, tool_instance: ToolInstance | Callable[..., Any]) -> None:
         """Makes ``tool_instance`` callable as ``tool_name``, in place of what had that name. Raises HandlerError."""
-        self._calls[tool_name] = adapt(tool_instance.execute, f"of tool {tool_name!r}")
+        self._workers[tool_name] = CustomWorker(tool_instance, f"of tool {tool_name!r}")
         self.tools[tool_name] = tool_instance
         limit = getattr(tool_instance, "rate_limit", None)
         self.rate_limiters.pop(tool_name, None)
@@ -69,12 +69,12 @@ class ToolRegistry:
     def execute_admitted(self, tool_name: str, input_data: JSON, context: TaskContext | None = None) -> JSON | Awaitable[JSON]:
         """As ``execute_tool``, after an ``admit`` that gave 0.0."""
         self._known(tool_name)
-        return self._calls[tool_name](input_data, context)
+        return self._workers[tool_name].execute(input_data, context)
 
     def is_blocking(self, tool_name: str) -> bool:
         """Whether the tool's ``execute`` must run on a thread."""
         self._known(tool_name)
-        return not inspect.iscoroutinefunction(self.tools[tool_name].execute)
+        return self._workers[tool_name].blocking
 
     async def call(self, tool_name: str, input_data: JSON, context: TaskContext | None = None) -> JSON:
         """The tool's output, sync tools on a thread; waits at the rate limit, at most the tool's ``timeout`` (seconds) and

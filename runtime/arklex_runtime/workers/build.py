@@ -33,7 +33,7 @@ def build_worker(worker: Worker, services: WorkerServices) -> TaskWorker:
         try:
             return build_llm(spec.llm, spec.config, services)
         except LLMConfigError as error:
-            raise _refused(worker, f"spec.llm.{error.field}", error.reason, str(error)) from error
+            raise _refused(worker, f"spec.{error.field}", error.reason, str(error)) from error
     raise _refused(
         worker,
         "spec.type",

@@ -24,7 +24,7 @@ _CONTEXT_NAMES = ("context", "ctx", "task_context")
 class CustomWorker:
     """Calls the handler of a Worker of type custom."""
 
-    def __init__(self, handler: Callable[..., Any], name: str = "handler", config: dict[str, JSON] | None = None) -> None:
+    def __init__(self, handler: object, name: str = "handler", config: dict[str, JSON] | None = None) -> None:
         """``name`` is how messages call the handler. Raises HandlerError for one that cannot be called as a handler."""
         self._owner = _instantiate(handler, name, config or {}) if inspect.isclass(handler) else handler
         target = _target(self._owner, name)
@@ -39,7 +39,7 @@ class CustomWorker:
         """True for a sync handler: it runs on a thread, and cannot be stopped."""
         return not self._asynchronous
 
-    def execute(self, inputs: JSON, context: TaskContext) -> JSON | Awaitable[JSON]:
+    def execute(self, inputs: JSON, context: TaskContext | None) -> JSON | Awaitable[JSON]:
         """What the handler returns; its exceptions pass unchanged."""
         result = self._call(inputs, context)
         if self._asynchronous or not inspect.isawaitable(result):

@@ -50,7 +50,7 @@ OWN_URL = frozenset({"anthropic", "google", "groq", "mistral"})
 
 
 class LLMConfigError(ValueError):
-    """A Worker's ``spec.llm`` cannot work; ``field`` (below spec.llm) and ``reason`` (CamelCase) say where and why."""
+    """A Worker's model cannot work; ``field`` (below spec) and ``reason`` (CamelCase) say where and why."""
 
     def __init__(self, field: str, reason: str, message: str) -> None:
         super().__init__(message)
@@ -71,13 +71,13 @@ def _check_provider(llm: LLM) -> None:
     if provider is None and llm.base_url is None:
         known = ", ".join(sorted(PROVIDERS))
         message = f"provider {llm.provider!r} is unknown: use one of {known}, or give the baseUrl of a service like OpenAI's"
-        raise LLMConfigError("provider", "ProviderUnknown", message)
+        raise LLMConfigError("llm.provider", "ProviderUnknown", message)
     needed = [Provider("pydantic_ai", "openai"), provider if provider and not _compatible(llm) else _OPENAI]
     missing = next((each for each in needed if not _installed(each.module)), None)
     if missing is not None:
         extra = needed[-1].extra
         message = f"provider {llm.provider!r} is not installed: pip install 'arklex-operator[llm]' 'pydantic-ai-slim[{extra}]'"
-        raise LLMConfigError("provider", "ProviderNotInstalled", message)
+        raise LLMConfigError("llm.provider", "ProviderNotInstalled", message)
 
 
 def _compatible(llm: LLM) -> bool:
@@ -99,13 +99,13 @@ def _key(llm: LLM, services: WorkerServices) -> str | None:
         try:
             return services.secrets.resolve(llm.api_key_secret_ref, name)
         except SecretNotFoundError as error:
-            raise LLMConfigError("apiKeySecretRef", "SecretNotFound", str(error)) from error
+            raise LLMConfigError("llm.apiKeySecretRef", "SecretNotFound", str(error)) from error
     if llm.base_url is not None:
         return None
     key = services.secrets.usual(name)
     if key is None and name in USUAL_VARIABLES:
         message = f"provider {llm.provider!r} needs a key: give apiKeySecretRef, or set {USUAL_VARIABLES[name]}"
-        raise LLMConfigError("apiKeySecretRef", "SecretNotFound", message)
+        raise LLMConfigError("llm.apiKeySecretRef", "SecretNotFound", message)
     return key
 
 
@@ -113,5 +113,5 @@ def _output_mode(llm: LLM, config: Mapping[str, Any]) -> OutputMode:
     given = config.get("outputMode", "native" if _compatible(llm) else "auto")
     if given not in get_args(OutputMode):
         message = f"config.outputMode {given!r} is none of {', '.join(get_args(OutputMode))}"
-        raise LLMConfigError("outputMode", "Invalid", message)
+        raise LLMConfigError("config.outputMode", "Invalid", message)
     return cast(OutputMode, given)

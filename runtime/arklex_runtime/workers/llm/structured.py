@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import jsonschema_rs
 
 from arklex_api.base import JSON
+from arklex_api.schema import JsonSchema, SchemaError
 from arklex_runtime.errors import TaskError
 
 
@@ -17,17 +15,18 @@ class Shape:
 
     schema: dict[str, JSON]
     wrapped: bool
-    validator: Any
+    checker: JsonSchema
 
     def unwrap(self, answer: dict[str, JSON]) -> JSON:
         """The value that was asked for, out of the model's object."""
         return answer["value"] if self.wrapped else answer
 
     def problem(self, answer: dict[str, JSON]) -> str | None:
-        """The first way in which ``answer`` breaks the schema, None where it holds."""
-        for error in self.validator.iter_errors(answer):
-            path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
-            return f"{path.lstrip('.') or 'the answer'}: {error.message}"
+        """How ``answer`` breaks the schema, None where it holds."""
+        try:
+            self.checker.accept(answer, "answer")
+        except SchemaError as error:
+            return str(error)
         return None
 
 
@@ -35,12 +34,12 @@ def shape_of(schema: dict[str, JSON]) -> Shape:
     """The shape of ``schema``. Raises TaskError InvalidInput for what is no JSON Schema (2020-12)."""
     wrapped = schema.get("type") != "object"
     given = _wrap(schema) if wrapped else schema
+    checker = JsonSchema(given)
     try:
-        validator = jsonschema_rs.validator_for(given)
-    except (ValueError, jsonschema_rs.ValidationError) as error:
-        message = getattr(error, "message", str(error))
-        raise TaskError("InvalidInput", f"with.schema is no JSON Schema: {message}", retryable=False) from None
-    return Shape(given, wrapped, validator)
+        checker.check()
+    except SchemaError as error:
+        raise TaskError("InvalidInput", f"with.schema is {error}", retryable=False) from None
+    return Shape(given, wrapped, checker)
 
 
 def _wrap(schema: dict[str, JSON]) -> dict[str, JSON]:

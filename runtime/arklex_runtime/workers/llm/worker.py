@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from arklex_runtime.workers.llm.client import Answer, Call
 
+_CLIENT = "arklex_runtime.workers.llm.client"
 _CLASSIFY = "Classify the text. Answer with exactly one of these labels: {labels}."
 _TEXT_INSTEAD = ("InvalidOutput", "InvalidInput")
 
@@ -62,7 +64,8 @@ class LLMWorker(AsyncWorker):
 
     async def _act(self, asked: Generate | Classify | Chat, context: TaskContext, limit: float | None) -> JSON:
         # The library takes seconds to import: not on the event loop.
-        await asyncio.to_thread(importlib.import_module, "arklex_runtime.workers.llm.client")
+        if _CLIENT not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, _CLIENT)
         from arklex_runtime.workers.llm.client import Call
         from arklex_runtime.workers.llm.messages import history_of
         from arklex_runtime.workers.llm.tools import function_tools
