@@ -256,35 +256,64 @@ class _Compiler:
         return index
 
     def _levels(self, nodes: list[Node]) -> None:
-        """Kahn's algorithm over dependencies and fallback tasks; what is left over holds a cycle, which is named."""
+        """By dependencies and fallback tasks; what cannot be ordered holds a cycle, which is named."""
         before: list[set[int]] = [{edge.source for edge in node.deps} for node in nodes]
-        after: list[set[int]] = [set(node.dependents) for node in nodes]
         for node in nodes:
             if node.fallback_task is not None:
                 before[node.index].add(node.fallback_task)
-                after[node.fallback_task].add(node.index)
-        waiting = [len(sources) for sources in before]
-        ready = [node.index for node in nodes if not waiting[node.index]]
-        for index in ready:
-            for target in after[index]:
-                nodes[target].level = max(nodes[target].level, nodes[index].level + 1)
-                waiting[target] -= 1
-                if not waiting[target]:
-                    ready.append(target)
-        if len(ready) < len(nodes):
-            self._cycle(nodes, before, {i for i, count in enumerate(waiting) if count})
+        order = _order(before)
+        for index in order:
+            nodes[index].level = max((nodes[source].level + 1 for source in before[index]), default=0)
+        if len(order) == len(nodes) and any(node.fallback_for for node in nodes):
+            before = _waits(nodes)
+            order = _order(before)
+        if len(order) < len(before):
+            stages = len(before) // len(nodes)
+            names = [nodes[at // stages].name for at in reversed(_cycle(before, order))]
+            shown = [name for at, name in enumerate(names) if not at or names[at - 1] != name]
+            first = nodes[min(self.by_name[name] for name in shown)]
+            self._problem(first.path, "Cycle", f"the tasks depend on each other in a circle: {' → '.join(shown)}")
 
-    def _cycle(self, nodes: list[Node], before: list[set[int]], stuck: set[int]) -> None:
-        trail: dict[int, None] = {}
-        at = min(stuck)
-        while at not in trail:
-            trail[at] = None
-            at = min(source for source in before[at] if source in stuck)
-        steps = list(trail)
-        cycle = [*steps[steps.index(at) :], at]
-        names = " → ".join(nodes[index].name for index in reversed(cycle))
-        first = nodes[min(cycle)]
-        self._problem(first.path, "Cycle", f"the tasks depend on each other in a circle: {names}")
+
+def _order(before: Sequence[set[int]]) -> list[int]:
+    """Kahn's algorithm: what comes first, first; what is on a cycle, or after one, is left out."""
+    after: list[list[int]] = [[] for _ in before]
+    for index, sources in enumerate(before):
+        for source in sources:
+            after[source].append(index)
+    waiting = [len(sources) for sources in before]
+    ready = [index for index, count in enumerate(waiting) if not count]
+    for index in ready:
+        for target in after[index]:
+            waiting[target] -= 1
+            if not waiting[target]:
+                ready.append(target)
+    return ready
+
+
+def _cycle(before: Sequence[set[int]], order: list[int]) -> list[int]:
+    """One cycle among what ``order`` leaves out, its first index at both ends."""
+    stuck = set(range(len(before))) - set(order)
+    trail: dict[int, None] = {}
+    at = min(stuck)
+    while at not in trail:
+        trail[at] = None
+        at = min(source for source in before[at] if source in stuck)
+    steps = list(trail)
+    return [*steps[steps.index(at) :], at]
+
+
+def _waits(nodes: list[Node]) -> list[set[int]]:
+    """What waits for what, in three stages of each task: it begins (3i), has its result (3i+1), is over (3i+2).
+
+    A task's result waits for that of its fallback task; a fallback task is over only when nobody can want it any more.
+    """
+    before: list[set[int]] = []
+    for node in nodes:
+        start = {3 * edge.source + 2 for edge in node.deps}
+        result = {3 * node.index} if node.fallback_task is None else {3 * node.index, 3 * node.fallback_task + 1}
+        before += [start, result, {3 * node.index + 1, *(3 * user + 2 for user in node.fallback_for)}]
+    return before
 
 
 def _reads(reference: Reference) -> bool:
