@@ -17,6 +17,7 @@ from arklex_runtime.cli.questions import Questions
 from arklex_runtime.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from arklex_api.loader import Manifests
     from arklex_runtime.orchestrator.driver import RunDriver
     from arklex_runtime.orchestrator.host import Request, RunHost
 
@@ -36,13 +37,17 @@ class Order:
 
 @dataclass(slots=True)
 class Stage:
-    """Where a run is played: its database, threads, secrets and audience."""
+    """Where a run is played: its database, threads, secrets and audience.
+
+    ``end`` is given the document of a run that is over and returns the exit code; by default it is printed.
+    """
 
     terminal: Terminal
     db: str | None
     max_workers: int
     secrets: Mapping[str, Mapping[str, str]]
     quiet: bool = False
+    end: Callable[[dict[str, Any]], int] | None = None
 
 
 def run_files(
@@ -50,12 +55,17 @@ def run_files(
 ) -> int:
     """Run a graph of ``files``."""
     manifests = inputs.accepted_manifests(files)
+    stage = Stage(terminal, db, max_workers, manifests.secrets, quiet)
+    return run_manifests(stage, manifests, order, inputs.handler_folders(files))
+
+
+def run_manifests(stage: Stage, manifests: Manifests, order: Order, folders: Sequence[Path]) -> int:
+    """Run a graph of ``manifests``, which lint has accepted, with handlers from ``folders``."""
     name = inputs.choose_graph(manifests, order.graph)
     graph = manifests.graphs[name]
     request = _request(graph, order)
-    folders = inputs.handler_folders(files)
-    if not quiet:
-        _remark(terminal, graph)
+    if not stage.quiet:
+        _remark(stage.terminal, graph)
 
     async def begin(host: RunHost) -> RunDriver:
         from arklex_runtime.engine.program import Program
@@ -63,7 +73,6 @@ def run_files(
         kept = tuple(str(folder) for folder in folders)
         return await host.start(Program.of(name, manifests.graphs, manifests.workers, folders=kept), request)
 
-    stage = Stage(terminal, db, max_workers, manifests.secrets, quiet)
     return _conduct(stage, begin, folders)
 
 
@@ -157,7 +166,7 @@ async def _play(stage: Stage, begin: Begin, interrupts: Interrupts) -> int:
             stage.terminal.note("stopped before anything ran")
             return interrupts.code
         if isinstance(found, dict):
-            return finish(stage.terminal, found)
+            return _end(stage, found)
         return await _follow(stage, view, host, found, stopped, interrupts)
     finally:
         stopped.cancel()
@@ -198,7 +207,11 @@ async def _follow(
         return interrupts.code
     if (error := driver.ended.exception()) is not None:
         raise Interrupted(error, again) if pulse.accepted else error
-    return finish(terminal, host.finished_document(driver), quiet=stage.quiet)
+    return _end(stage, host.finished_document(driver))
+
+
+def _end(stage: Stage, document: dict[str, Any]) -> int:
+    return stage.end(document) if stage.end else finish(stage.terminal, document, quiet=stage.quiet)
 
 
 def _view(stage: Stage) -> View:
