@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import uvloop
+
 from arklex_runtime.state.journal import Journal, open_journal
 from arklex_runtime.state.records import Batch, NewRun
 from arklex_runtime.state.statements import INSERT_EVENTS
@@ -119,7 +121,7 @@ def main() -> None:
         file = Path(folder) / "journal.db"
         urls = sys.argv[1:] or [f"sqlite:///{file}", f"sqlite:///{folder}/full.db?synchronous=FULL", "sqlite://"]
         for url in urls:
-            print(f"{url.partition(folder)[2] or url:32}", asyncio.run(measure(url)))
+            print(f"{url.partition(folder)[2] or url:32}", uvloop.run(measure(url)))
             if url == f"sqlite:///{file}":
                 print(f"{'  floor, bare sqlite3':32}", line(*floor(file)))
 
