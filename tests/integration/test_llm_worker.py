@@ -244,6 +244,18 @@ async def test_an_answer_that_breaks_the_schema_is_corrected_within_bounds() -> 
     assert caught.value.type == "InvalidOutput" and len(stubborn.asked) == 3
 
 
+async def test_definitions_are_inlined_and_recursive_ones_are_refused() -> None:
+    provider = Provider(lambda asked: says('{"value": ["a"]}'))
+    schema = {"type": "array", "items": {"$ref": "#/$defs/x"}, "$defs": {"x": {"type": "string"}}}
+    asked: dict[str, Any] = {"prompt": "List", "schema": schema}
+    output = await provider.use(lambda url: llm_worker(url).execute(asked, context("generate")))
+    assert output["value"] == ["a"]
+    asked["schema"] = {"$ref": "#/$defs/x", "$defs": {"x": {"type": "array", "items": {"$ref": "#/$defs/x"}}}}
+    with pytest.raises(TaskError) as caught:
+        await provider.use(lambda url: llm_worker(url).execute(asked, context("generate")))
+    assert caught.value.type == "InvalidInput" and len(provider.asked) == 1
+
+
 async def test_classify_reads_plain_text_where_the_server_knows_no_schemas() -> None:
     provider = Provider(lambda asked: fails(400)(asked) if "response_format" in asked else says("It is a **Bug**, I think."))
     asked = {"text": "It crashes", "labels": ["billing", "bug"]}
