@@ -6,7 +6,6 @@ those of JSON Schemas, schedules and inputs.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from arklex_api.paths import Steps
 from arklex_api.problems import ManifestError, Problem
 from arklex_api.schedules import schedule_problem
 from arklex_api.schema import JsonSchema, SchemaError
+from arklex_api.suggest import Suggester
 from arklex_api.task import Task
 from arklex_api.taskgraph import RunInputs, TaskGraphSpec
 from arklex_api.worker import Worker
@@ -37,6 +37,7 @@ class _Known(NamedTuple):
     workers: Collection[str]
     graphs: Collection[str]
     loaded: dict[str, Worker]
+    suggest: Suggester
 
 
 def lint(manifests: Manifests, *, known_workers: Iterable[str] = (), known_graphs: Iterable[str] = ()) -> list[Problem]:
@@ -49,6 +50,7 @@ def lint(manifests: Manifests, *, known_workers: Iterable[str] = (), known_graph
         workers={*known_workers, *_names(manifests, "Worker")},
         graphs={*known_graphs, *_names(manifests, "TaskGraph")},
         loaded=manifests.workers,
+        suggest=Suggester(),
     )
     problems = list(manifests.problems)
     for name, graph in manifests.graphs.items():
@@ -86,7 +88,7 @@ def graph_problems(spec: TaskGraphSpec, known: _Known) -> Iterator[Found]:
         for below, reason, message in _task_problems(task, spec, tools, known):
             yield Found((*steps, *below), reason, message)
     if spec.llm is not None:
-        yield from _unknown(spec.llm, known.workers, "Worker", ("spec", "llm"))
+        yield from _no_worker(spec.llm, known, ("spec", "llm"))
     yield from _tool_problems(spec, known)
     yield from _schema_problem(spec.input.schema_, ("spec", "input", "schema"))
     yield from _schedule_problems(spec)
@@ -101,15 +103,15 @@ def _tasks(spec: TaskGraphSpec) -> Iterator[tuple[Steps, Task]]:
 
 def _task_problems(task: Task, spec: TaskGraphSpec, tools: Collection[str], known: _Known) -> Iterator[Found]:
     if task.worker is not None:
-        yield from _unknown(task.worker, known.workers, "Worker", ("worker",))
+        yield from _no_worker(task.worker, known, ("worker",))
         yield from _missing_action(task.worker, task.action, ("action",), known)
     if task.tool is not None and task.tool not in tools:
-        hint = _near(task.tool, tools) or ": define it in spec.tools"
+        hint = known.suggest.hint(task.tool, tools) or ": define it in spec.tools"
         yield Found(("tool",), "UnknownTool", f"there is no tool '{task.tool}'{hint}")
     if task.graph is not None:
-        yield from _unknown(task.graph, known.graphs, "TaskGraph", ("graph",))
+        yield from _no_graph(task.graph, known, ("graph",))
     if task.fallback is not None and task.fallback.worker is not None:
-        yield from _unknown(task.fallback.worker, known.workers, "Worker", ("fallback", "worker"))
+        yield from _no_worker(task.fallback.worker, known, ("fallback", "worker"))
         yield from _missing_action(task.fallback.worker, task.fallback.action or task.action, ("fallback", "action"), known)
     if task.approval is not None and task.approval.schema_ is not None:
         yield from _schema_problem(task.approval.schema_, ("approval", "schema"))
@@ -127,7 +129,7 @@ def _tool_problems(spec: TaskGraphSpec, known: _Known) -> Iterator[Found]:
     for index, tool in enumerate(spec.tools):
         steps: Steps = ("spec", "tools", index)
         if tool.worker is not None:
-            yield from _unknown(tool.worker, known.workers, "Worker", (*steps, "worker"))
+            yield from _no_worker(tool.worker, known, (*steps, "worker"))
             worker = known.loaded.get(tool.worker)
             if worker is not None and worker.spec.type != "tool":
                 message = f"'{tool.worker}' is of type {worker.spec.type}: tools run on a Worker of type tool"
@@ -182,19 +184,19 @@ def _input_problem(run: RunInputs | None, spec: TaskGraphSpec, steps: Steps) -> 
 
 
 def _run_problems(graph: str, run: RunInputs, manifests: Manifests, known: _Known) -> Iterator[Found]:
-    yield from _unknown(graph, known.graphs, "TaskGraph", ("spec", "graph"))
+    yield from _no_graph(graph, known, ("spec", "graph"))
     if graph in manifests.graphs:
         yield from _input_problem(run, manifests.graphs[graph].spec, ("spec",))
 
 
-def _unknown(name: str, names: Collection[str], kind: str, steps: Steps) -> Iterator[Found]:
-    if name not in names:
-        yield Found(steps, f"Unknown{kind.removeprefix('Task')}", f"there is no {kind} {excerpt(name)}{_near(name, names)}")
+def _no_worker(name: str, known: _Known, steps: Steps) -> Iterator[Found]:
+    if name not in known.workers:
+        yield Found(steps, "UnknownWorker", f"there is no Worker {excerpt(name)}{known.suggest.hint(name, known.workers)}")
 
 
-def _near(name: str, names: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, names, 1)
-    return f": did you mean '{near[0]}'?" if near else ""
+def _no_graph(name: str, known: _Known, steps: Steps) -> Iterator[Found]:
+    if name not in known.graphs:
+        yield Found(steps, "UnknownGraph", f"there is no TaskGraph {excerpt(name)}{known.suggest.hint(name, known.graphs)}")
 
 
 def _calls(manifests: Manifests) -> Calls:

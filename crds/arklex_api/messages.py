@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -13,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from arklex_api.durations import DURATION_PATTERN
 from arklex_api.paths import Steps
+from arklex_api.suggest import Suggester
 
 _LABEL_HINT = "use lower-case letters, digits and '-', at most 63, starting and ending with a letter or digit"
 _KINDS = {
@@ -25,6 +25,9 @@ _KINDS = {
     "model_type": "a map",
     "model_attributes_type": "a map",
 }
+MAX_PROBLEMS = 200
+"""Problems of one object that are told."""
+
 _REASONS = {"missing": "Required", "extra_forbidden": "UnknownField", "rules": "Invalid"}
 
 Writer: TypeAlias = Callable[[Mapping[str, Any], Any], str]
@@ -47,25 +50,29 @@ _WRITERS: dict[str, Writer] = {
 
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[tuple[Steps, str, str]]:
-    """(path, reason, message) of everything pydantic found in a ``model``."""
-    return [found for detail in error.errors(include_url=False) for found in _problems(detail, model)]
+    """(path, reason, message) of what pydantic found in a ``model``: the first MAX_PROBLEMS, then how many more there are."""
+    details, suggest = error.errors(include_url=False), Suggester()
+    found = [each for detail in details[:MAX_PROBLEMS] for each in _problems(detail, model, suggest)]
+    if len(details) > MAX_PROBLEMS:
+        found.append(((), "TooManyProblems", f"{len(details) - MAX_PROBLEMS} more problems in this object"))
+    return found
 
 
-def _problems(detail: ErrorDetails, model: type[BaseModel]) -> list[tuple[Steps, str, str]]:
+def _problems(detail: ErrorDetails, model: type[BaseModel], suggest: Suggester) -> list[tuple[Steps, str, str]]:
     kind, loc, context = detail["type"], detail["loc"], detail.get("ctx", {})
     if kind == "rules":
         return [(loc + tuple(below), "Invalid", message) for below, message in context["rules"]]
     if loc and loc[-1] == "[key]":
         loc = loc[:-1]
-    return [(loc, _REASONS.get(kind, "Invalid"), _message(detail, context, model))]
+    return [(loc, _REASONS.get(kind, "Invalid"), _message(detail, context, model, suggest))]
 
 
-def _message(detail: ErrorDetails, context: Mapping[str, Any], model: type[BaseModel]) -> str:
+def _message(detail: ErrorDetails, context: Mapping[str, Any], model: type[BaseModel], suggest: Suggester) -> str:
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        return _unknown(detail["loc"], model)
+        return _unknown(detail["loc"], model, suggest)
     if kind == "literal_error":
-        return _choice(value, context["expected"])
+        return _choice(value, context["expected"], suggest)
     if kind == "string_pattern_mismatch":
         return _pattern(value, context["pattern"])
     if kind in _KINDS:
@@ -108,10 +115,10 @@ def excerpt(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _choice(value: Any, expected: str) -> str:
+def _choice(value: Any, expected: str, suggest: Suggester) -> str:
     options = [part for part in expected.replace(" or ", ", ").replace("'", "").split(", ") if part]
-    near = difflib.get_close_matches(str(value), options, 1) if isinstance(value, str) else []
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = suggest.near(value, options) if isinstance(value, str) else None
+    hint = f"; did you mean {near!r}?" if near else ""
     return f"{excerpt(value)} is not one of {', '.join(options)}{hint}"
 
 
@@ -124,14 +131,13 @@ def _pattern(value: Any, pattern: str) -> str:
     return f"{excerpt(value)} is not allowed: {hint}"
 
 
-def _unknown(loc: Steps, model: type[BaseModel]) -> str:
+def _unknown(loc: Steps, model: type[BaseModel], suggest: Suggester) -> str:
     name = str(loc[-1])
     owner = _model_at(model, loc[:-1])
     fields = _fields(owner) if owner is not None else []
     by_lower = {field.lower().replace("_", "").replace("-", ""): field for field in fields}
-    same = by_lower.get(name.lower().replace("_", "").replace("-", ""))
-    near = [same] if same else difflib.get_close_matches(name, fields, 1, 0.6)
-    hint = f", did you mean {near[0]!r}?" if near else f": known are {', '.join(fields)}" if fields else ""
+    near = by_lower.get(name.lower().replace("_", "").replace("-", "")) or suggest.near(name, fields)
+    hint = f", did you mean {near!r}?" if near else f": known are {', '.join(fields)}" if fields else ""
     return f"unknown field {excerpt(name)}{hint}"
 
 

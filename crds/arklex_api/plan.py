@@ -6,7 +6,6 @@ Pure. Lint, the picture and the engine all read the same Plan, so they cannot di
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,6 +13,7 @@ from typing import Literal
 from arklex_api.base import JSON
 from arklex_api.expressions import Reference, Template, TemplateError, compile_expression, compile_template
 from arklex_api.problems import ManifestError, Problem
+from arklex_api.suggest import Suggester
 from arklex_api.task import Task
 from arklex_api.taskgraph import TaskGraphSpec
 
@@ -120,6 +120,7 @@ class _Compiler:
         self.problems: list[Problem] = []
         self.by_name: dict[str, int] = {}
         self.finals = len(spec.tasks)
+        self.suggest = Suggester()
 
     def compile(self) -> Plan:
         nodes = [self._node(i, t, f"spec.tasks[{i}]", False) for i, t in enumerate(self.spec.tasks)]
@@ -243,10 +244,8 @@ class _Compiler:
     def _lookup(self, name: str, path: str, node: Node | None) -> int | None:
         index = self.by_name.get(name)
         if index is None:
-            close = difflib.get_close_matches(name, self.by_name, 1)
-            self._problem(
-                path, "UnknownTask", f"there is no task '{name}'" + (f": did you mean '{close[0]}'?" if close else "")
-            )
+            hint = self.suggest.hint(name, self.by_name)
+            self._problem(path, "UnknownTask", f"there is no task '{name}'{hint}")
         elif index >= self.finals and (node is None or not node.is_final):
             self._problem(path, "DependsOnFinally", f"'{name}' is a finally task: nothing outside finally may depend on it")
             return None

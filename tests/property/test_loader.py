@@ -24,7 +24,8 @@ SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | FINITE 
 FIELDS = st.sampled_from([
     "name", "worker", "action", "tool", "graph", "approval", "value", "with", "dependsOn", "when", "forEach", "retry",
     "timeout", "fallback", "cache", "onError", "saveState", "tasks", "finally", "output", "run", "schedule", "tools", "input",
-    "schema", "items", "as", "limit", "errors", "http", "url", "cron", "type", "config", "scaling", "llm", "spec", "metadata", "kind",
+    "schema", "items", "as", "limit", "errors", "http", "url", "cron", "type", "config", "scaling", "llm", "spec", "metadata",
+    "kind",
 ])  # fmt: skip
 WORDS = st.sampled_from([
     "a", "b", "w", "${tasks.a.output}", "${input.x +}", "1d", "5s", "fail", "rag", "custom", "* * * * *", "", "${",

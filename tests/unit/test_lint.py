@@ -157,3 +157,15 @@ def test_thousands_of_graphs_in_a_ring_or_a_chain_take_no_time() -> None:
     assert len(list(sub_graph_problems(pairs))) == 20
     chain = {f"g{i}": [(("spec", "tasks", 0), f"g{i + 1}")] for i in range(3_000)}
     assert len(list(sub_graph_problems(chain))) == 1
+
+
+def test_thousands_of_typos_are_told_in_bounded_time_and_number() -> None:
+    head = "apiVersion: arklex.ai/v1alpha1\nkind: TaskGraph\nmetadata: {name: g}\nspec:\n  tasks:\n"
+    fields = lint(load_text(head + "".join(f"  - {{name: t{i}, value: 1, valeu: 1}}\n" for i in range(5_000))))
+    assert len(fields) == 201
+    assert fields[0].message == "4800 more problems in this object"
+    assert fields[-1].message == "unknown field 'valeu', did you mean 'value'?"
+    names = lint(load_text(head + "".join(f"  - {{name: t{i}, value: 1, dependsOn: [tt{i}]}}\n" for i in range(5_000))))
+    assert len(names) == 5_000
+    assert names[0].message == "there is no task 'tt0': did you mean 't0'?"
+    assert names[-1].message == "there is no task 'tt4999'"
