@@ -61,15 +61,15 @@ class LocalDispatcher:
     def acquire(self, job: Job) -> Grant:
         """Take a slot for ``job``, or queue it. A granted job is to be launched, or cancelled; ``job.refusal`` says why not."""
         lane = job.lane = self._lane_of(job)
-        if lane.breaker is not None and not lane.breaker.admit(self._loop.time()):
-            job.refusal = _broken(lane.breaker.retry_after(self._loop.time()))
-            return Grant.REFUSED
         if lane.worker.blocking:
             if lane not in self._blocking:
                 self._blocking.append(lane)
             if self.threads.stuck:
                 job.refusal = _held()
                 return Grant.REFUSED
+        if lane.breaker is not None and not lane.breaker.admit(self._loop.time()):
+            job.refusal = _broken(lane.breaker.retry_after(self._loop.time()))
+            return Grant.REFUSED
         if lane.queue or not self._take(lane, job):
             lane.queue.append(job)
             return Grant.QUEUED
