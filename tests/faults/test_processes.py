@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import Folder
+from tests.folders import Folder
 
 HANDLERS = """
 import asyncio, os, pathlib, signal, sys, time
