@@ -56,20 +56,20 @@ class Node:
     fallback_for: list[int] = field(default_factory=list)
     level: int = 0
 
-    def templates(self) -> Iterable[Template]:
-        """Every expression of the task."""
+    def templates(self) -> Iterable[tuple[str, Template]]:
+        """Every expression of the task, with its field's path."""
         found = (
-            self.when,
-            self.items,
-            self.inputs,
-            self.value,
-            self.message,
-            self.cache_key,
-            self.fallback_value,
-            self.fallback_inputs,
-            self.save_state,
+            ("when", self.when),
+            ("forEach.items", self.items),
+            ("with", self.inputs),
+            ("value", self.value),
+            ("approval.message", self.message),
+            ("cache.key", self.cache_key),
+            ("fallback.value", self.fallback_value),
+            ("fallback.with", self.fallback_inputs),
+            ("saveState", self.save_state),
         )
-        return (template for template in found if template is not None)
+        return ((f"{self.path}.{field}", template) for field, template in found if template is not None)
 
 
 @dataclass(slots=True)
@@ -203,11 +203,9 @@ class _Compiler:
             source = self._lookup(name, f"{node.path}.dependsOn[{position}]", node)
             if source is not None:
                 reads.setdefault(source, False)
-        for template in node.templates():
+        for path, template in node.templates():
             for reference in template.references:
-                source = self._target(
-                    reference, node.path, nodes, whole=node.is_final, node=node, own=template is node.save_state
-                )
+                source = self._target(reference, path, nodes, whole=node.is_final, node=node, own=template is node.save_state)
                 if source is None:
                     continue
                 reads[source] = reads.get(source, False) or _reads(reference)

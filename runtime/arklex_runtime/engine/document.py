@@ -8,6 +8,8 @@ from arklex_runtime.engine.state import RunState, Scope, Status, TaskState
 from arklex_runtime.engine.times import rfc3339_or_none
 
 _LIVE = {
+    Status.READY: "Waiting",
+    Status.ISSUED: "Waiting",
     Status.RUNNING: "Running",
     Status.CHILD: "Running",
     Status.BACKOFF: "Retrying",
@@ -24,7 +26,7 @@ def run_document(state: RunState, graph: str) -> dict[str, Any]:
     over = state.finished_at is not None
     tasks: dict[str, Any] = {}
     if root is not None:
-        _add(tasks, root)
+        _add(tasks, root, "")
     return {
         "run": state.run_id,
         "graph": graph,
@@ -37,12 +39,13 @@ def run_document(state: RunState, graph: str) -> dict[str, Any]:
     }
 
 
-def _add(tasks: dict[str, Any], scope: Scope) -> None:
+def _add(tasks: dict[str, Any], scope: Scope, prefix: str) -> None:
     for task in scope.tasks:
-        tasks[scope.path + task.node.name] = task_document(task)
+        path = prefix + task.node.name
+        tasks[path] = task_document(task)
         for unit in task.units:
             if unit.child is not None:
-                _add(tasks, unit.child)
+                _add(tasks, unit.child, f"{path}[{unit.index}]/" if unit.index >= 0 else f"{path}/")
 
 
 def task_document(task: TaskState) -> dict[str, Any]:

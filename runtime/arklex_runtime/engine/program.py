@@ -155,21 +155,31 @@ def _workers(graphs: dict[str, TaskGraph]) -> set[str]:
 
 
 def _reachable(root: str, graphs: dict[str, TaskGraph]) -> dict[str, TaskGraph]:
-    found: dict[str, TaskGraph] = {}
+    """The graphs that ``root`` can run, itself included; each is looked into once, however many ways lead to it."""
+    heights: dict[str, int] = {}
 
-    def visit(name: str, trail: tuple[str, ...]) -> None:
+    def too_deep(trail: tuple[str, ...]) -> ManifestError:
+        message = f"sub-graphs nest deeper than {MAX_DEPTH}, by way of {' → '.join(trail)}"
+        return ManifestError([Problem("spec.tasks", "TooDeep", message)])
+
+    def height(name: str, trail: tuple[str, ...]) -> int:
         if name in trail:
             circle = " → ".join((*trail[trail.index(name) :], name))
             raise ManifestError([Problem("spec.tasks", "GraphCycle", f"the graphs run each other in a circle: {circle}")])
         if len(trail) >= MAX_DEPTH:
-            raise ManifestError(
-                [Problem("spec.tasks", "TooDeep", f"sub-graphs nest deeper than {MAX_DEPTH}: {' → '.join(trail)}")]
-            )
+            raise too_deep(trail)
         if name not in graphs:
             raise ManifestError([Problem("spec.tasks", "UnknownGraph", f"there is no TaskGraph '{name}'")])
-        found[name] = graphs[name]
-        for child in sorted({t.graph for t in (*graphs[name].spec.tasks, *graphs[name].spec.finally_) if t.graph}):
-            visit(child, (*trail, name))
+        if name not in heights:
+            spec = graphs[name].spec
+            children = sorted({task.graph for task in (*spec.tasks, *spec.finally_) if task.graph})
+            heights[name] = 1 + max((height(child, (*trail, name)) for child in children), default=0)
+        if len(trail) + heights[name] > MAX_DEPTH:
+            deep = " → ".join((*trail, name))
+            raise ManifestError(
+                [Problem("spec.tasks", "TooDeep", f"sub-graphs nest deeper than {MAX_DEPTH}, by way of {deep}")]
+            )
+        return heights[name]
 
-    visit(root, ())
-    return found
+    height(root, ())
+    return {name: graphs[name] for name in heights}

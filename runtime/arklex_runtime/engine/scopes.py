@@ -8,7 +8,7 @@ from arklex_runtime.engine import tasks, units
 from arklex_runtime.engine.commands import EndRun
 from arklex_runtime.engine.events import Error
 from arklex_runtime.engine.state import CANCELLED, FAILED, SUCCEEDED, Scope, Status, Unit
-from arklex_runtime.engine.turn import Turn, TurnError, Views, base_values, evaluate, failure
+from arklex_runtime.engine.turn import MAX_TASKS, Turn, TurnError, Views, base_values, evaluate, failure
 
 
 def begin(turn: Turn, scope: Scope) -> None:
@@ -31,6 +31,10 @@ def open_child(turn: Turn, unit: Unit) -> None:
         given = turn.fact(f"input:{unit.key}#{count}", lambda: _child_input(turn, unit, name))
     except TurnError as error:
         units.exhausted(turn, unit, error.error)
+        return
+    turn.state.tasks += len(turn.program.plans[name].nodes)
+    if turn.state.tasks > MAX_TASKS:
+        units.exhausted(turn, unit, failure("InvalidInput", f"the run has more than {MAX_TASKS} tasks, sub-graphs included"))
         return
     units.started(turn.state, unit)
     unit.status = Status.CHILD
@@ -56,24 +60,22 @@ def halt(turn: Turn, scope: Scope, error: Error, reason: str) -> None:
         tasks.halt(turn, task, error, reason)
 
 
-def cancel(turn: Turn, scope: Scope, error: Error) -> None:
-    """Cancel (or time out) a graph. Its finally tasks still run; cancelling once more ends them too."""
-    again = scope.cut is not None
-    scope.cut = scope.cut or error
+def cancel(turn: Turn, scope: Scope, error: Error, force: bool = False) -> None:
+    """Cancel (or time out) a graph. Its finally tasks still run, unless ``force`` ends them and those of its sub-graphs."""
     if scope.ended:
         return
-    if scope.finally_stage:
-        if scope.phase == SUCCEEDED:
-            scope.phase, scope.error, scope.output = _phase_of(scope.cut), scope.cut, None
-        if again:
-            halt(turn, scope, error, _reason(error))
-    elif again:
+    first = scope.cut is None
+    scope.cut = scope.cut or error
+    scope.forced = scope.forced or force
+    if scope.finally_stage and scope.phase == SUCCEEDED:
+        scope.phase, scope.error, scope.output = _phase_of(scope.cut), scope.cut, None
+    if force if scope.finally_stage else first:
+        halt(turn, scope, error, _reason(error))
+    if force:
         for task in scope.tasks:
             for unit in task.units:
                 if unit.status is Status.CHILD and unit.child is not None:
-                    turn.work.append(("cancel", unit.child, error))
-    else:
-        halt(turn, scope, error, _reason(error))
+                    turn.work.append(("cancel", unit.child, error, True))
 
 
 def time_out(turn: Turn, scope: Scope) -> None:
@@ -116,6 +118,9 @@ def settle(turn: Turn, scope: Scope) -> None:
     scope.base = {**scope.base, "run": {**scope.base["run"], "phase": scope.phase, "failed": failed, "error": scope.error}}
     scope.base["tasks"].fill()
     scope.open = len(finals)
+    if scope.forced and scope.cut is not None:
+        halt(turn, scope, scope.cut, _reason(scope.cut))
+        return
     turn.state.at(turn.now + seconds(scope.plan.spec.finally_timeout), "finally", scope)
     for task in finals:
         if not task.waiting:
@@ -146,7 +151,7 @@ def _blame(name: str, error: Error) -> Error:
     return {
         **error,
         "message": f"task '{name}': {error['message']}"[:4096],
-        "details": {**(error["details"] or {}), "task": name},
+        "details": {**(error.get("details") or {}), "task": name},
     }
 
 

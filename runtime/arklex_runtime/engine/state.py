@@ -96,6 +96,7 @@ class TaskState:
         "session",
         "started_at",
         "units",
+        "users",
         "waiting",
         "wanted",
     )
@@ -105,6 +106,7 @@ class TaskState:
         self.node = node
         self.phase = PENDING
         self.waiting = len(node.deps)
+        self.users = len(node.fallback_for)
         self.units: list[Unit] = []
         self.launched = 0
         self.done = 0
@@ -138,6 +140,7 @@ class Scope:
         "error",
         "failures",
         "finally_stage",
+        "forced",
         "graph",
         "halted",
         "open",
@@ -165,6 +168,7 @@ class Scope:
         self.running = 0
         self.open = plan.finals
         self.finally_stage = False
+        self.forced = False
         self.halted = False
         self.ended = False
         self.cut: dict[str, Any] | None = None
@@ -179,6 +183,7 @@ class RunState:
 
     __slots__ = (
         "bytes",
+        "cancels",
         "events",
         "finished_at",
         "now",
@@ -190,6 +195,7 @@ class RunState:
         "run_id",
         "session",
         "started_at",
+        "tasks",
         "timers",
     )
 
@@ -204,8 +210,10 @@ class RunState:
         self.started_at = 0.0
         self.finished_at: float | None = None
         self.bytes = 0
+        self.cancels = 0
         self.events = 0
         self.refused = 0
+        self.tasks = 0
         self.reuse: dict[str, JSON] = {}
 
     def at(self, due: float, kind: str, target: Any, mark: int = 0) -> None:

@@ -32,7 +32,7 @@ from arklex_runtime.engine.events import (
 )
 from arklex_runtime.engine.program import Program
 from arklex_runtime.engine.state import RunState, Scope, Status, Unit
-from arklex_runtime.engine.turn import MAX_RUN, Turn, base_values, failure
+from arklex_runtime.engine.turn import Turn, TurnError, base_values, charge, failure
 
 
 def step(program: Program, state: RunState, event: Event, facts: dict[str, JSON] | None = None) -> Turn:
@@ -138,11 +138,10 @@ def _finished(turn: Turn, event: Finished) -> None:
     if event.error is not None:
         units.failed(turn, unit, event.error)
         return
-    turn.state.bytes += event.size
-    if turn.state.bytes > MAX_RUN:
-        units.exhausted(
-            turn, unit, failure("InvalidOutput", "the outputs of this run have more than 64 MiB: pass large data by URI")
-        )
+    try:
+        charge(turn.state, event.size)
+    except TurnError as error:
+        units.exhausted(turn, unit, error.error)
     else:
         units.succeeded(turn, unit, event.output)
 
@@ -170,8 +169,14 @@ def _interrupted(turn: Turn, event: Interrupted) -> None:
 
 def _cache_hit(turn: Turn, event: CacheHit) -> None:
     unit = _unit(turn, event, Status.LOOKUP)
-    if unit is not None:
-        units.release(turn, unit)
+    if unit is None:
+        return
+    units.release(turn, unit)
+    try:
+        charge(turn.state, len(orjson.dumps(event.output)))
+    except TurnError as error:
+        units.exhausted(turn, unit, error.error)
+    else:
         units.succeeded(turn, unit, event.output, cached=True)
 
 
@@ -202,8 +207,12 @@ def _when(turn: Turn) -> str:
 
 
 def _cancel(turn: Turn, event: CancelRequested) -> None:
-    if turn.state.root is not None:
-        scopes.cancel(turn, turn.state.root, failure("Cancelled", event.reason))
+    state = turn.state
+    if state.root is None:
+        state.refused += 1
+        return
+    state.cancels += 1
+    scopes.cancel(turn, state.root, failure("Cancelled", event.reason), force=state.cancels > 1)
 
 
 def _session(turn: Turn, event: SessionRead) -> None:
@@ -272,4 +281,5 @@ _WORK: dict[str, Callable[..., None]] = {
     "halt": scopes.halt,
     "cancel": scopes.cancel,
     "cut": tasks.cut,
+    "release": tasks.release_fallback,
 }

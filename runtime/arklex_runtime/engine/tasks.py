@@ -83,6 +83,7 @@ def _items(task: TaskState) -> list[JSON]:
 
 def _fail_early(turn: Turn, task: TaskState, key: str, error: Error) -> None:
     """A condition or list that cannot be evaluated: the task fails before any attempt; its fallback may still save it."""
+    task.started_at = turn.now
     if task.node.items is None and task.node.task.fallback:
         unit = Unit(task, key)
         task.units.append(unit)
@@ -135,7 +136,7 @@ def _item_done(turn: Turn, unit: Unit, output: JSON, error: Error | None) -> Non
     if error is None:
         task.output[unit.index] = output
     else:
-        indexed = {**error, "details": {**(error["details"] or {}), "index": unit.index}}
+        indexed = {**error, "details": {**(error.get("details") or {}), "index": unit.index}}
         if task.node.task.on_error != "continue":
             turn.work.appendleft(("cut", task, (FAILED, indexed, None)))
             task.cut = (FAILED, indexed, None)
@@ -185,13 +186,16 @@ def _save_state(turn: Turn, task: TaskState) -> None:
 
 
 def fail(turn: Turn, task: TaskState, error: Error) -> None:
-    """The task failed for good: allowed under ``onError: continue``, else the graph's ``onFailure`` decides."""
+    """The task failed for good: allowed under ``onError: continue``, else the graph's ``onFailure`` decides.
+
+    A fallback task's failure is that of the task that wanted it, and counts there.
+    """
     scope, node = task.scope, task.node
     task.error = error
     if node.items is not None:
         task.output = None
-    task.allowed = node.task.on_error == "continue" or bool(node.fallback_for)
-    if not task.allowed:
+    task.allowed = node.task.on_error == "continue"
+    if not task.allowed and not node.fallback_for:
         scope.failures.append((node.name, error))
         if scope.plan.spec.on_failure == "stop" and not node.is_final and not scope.halted:
             scope.halted = True
@@ -219,7 +223,7 @@ def complete(turn: Turn, task: TaskState, phase: str) -> None:
         if not dependent.waiting:
             work.append(("activate", scope, index))
     if node.fallback_task is not None:
-        _release_fallback(turn, scope, node.fallback_task)
+        work.append(("release", scope, node.fallback_task))
     for index in node.fallback_for:
         for unit in tasks[index].units:
             if unit.status is Status.FALLBACK:
@@ -249,10 +253,11 @@ def _resolve(turn: Turn, unit: Unit, target: TaskState) -> None:
         units.exhausted(turn, unit, why)
 
 
-def _release_fallback(turn: Turn, scope: Scope, index: int) -> None:
+def release_fallback(turn: Turn, scope: Scope, index: int) -> None:
+    """One of those who may want the fallback task is terminal: skip it if it was the last and none did."""
     target = scope.tasks[index]
-    needed = target.wanted or any(not scope.tasks[user].terminal for user in target.node.fallback_for)
-    if target.phase == PENDING and not needed:
+    target.users -= 1
+    if target.phase == PENDING and not target.wanted and not target.users:
         skip(turn, target, "FallbackNotNeeded", "no task needed it as a fallback")
 
 

@@ -26,6 +26,9 @@ MAX_OUTPUT = 1 << 20
 MAX_RUN = 64 << 20
 """Bytes of JSON in all outputs of a run."""
 
+MAX_TASKS = 1_000_000
+"""Tasks of a run, those of all its sub-graphs included: graphs that run graphs multiply."""
+
 NEVER_RETRIED = frozenset({"InvalidInput", "InvalidOutput", "Denied", "Cancelled"})
 
 
@@ -126,6 +129,13 @@ def evaluate(template: Template, scope: dict[str, JSON], where: str, kind: str =
         return template.evaluate(scope)
     except ExpressionError as error:
         raise TurnError(failure(kind if error.type == "InvalidInput" else error.type, f"{where}: {error}")) from None
+
+
+def charge(state: RunState, size: int) -> None:
+    """Count an output of ``size`` bytes. Raises TurnError once the run's outputs have more than 64 MiB."""
+    state.bytes += size
+    if state.bytes > MAX_RUN:
+        raise TurnError(failure("InvalidOutput", "the outputs of this run have more than 64 MiB: pass large data by URI"))
 
 
 def bounded(value: JSON, where: str, kind: str) -> int:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from arklex_api.base import JSON
 from arklex_api.durations import seconds
+from arklex_api.expressions.template import to_text
 from arklex_api.task import Retry
 from arklex_runtime.engine.commands import AskApproval, CancelAttempt, Lookup, Start, StoreResult
 from arklex_runtime.engine.events import Error
 from arklex_runtime.engine.state import RunState, Scope, Status, Unit
-from arklex_runtime.engine.turn import NEVER_RETRIED, Turn, TurnError, bounded, evaluate, failure, values
+from arklex_runtime.engine.turn import NEVER_RETRIED, Turn, TurnError, bounded, charge, evaluate, failure, values
+
+MAX_MESSAGE = 4096
+"""Characters of an approval's message once it is evaluated."""
 
 HOLDS_SLOT = (Status.ISSUED, Status.RUNNING)
 
@@ -79,7 +83,7 @@ def start_of(unit: Unit) -> Start:
     fallback = node.task.fallback
     inputs = inputs_of(unit)
     if unit.stage and fallback:
-        return Start(unit, unit.attempts + 1, fallback.worker, None, fallback.action, inputs)
+        return Start(unit, unit.attempts + 1, fallback.worker, None, fallback.action or node.task.action, inputs)
     tool = node.task.tool
     return Start(unit, unit.attempts + 1, None if tool else node.worker, tool, node.task.action, inputs)
 
@@ -102,13 +106,11 @@ def _value(turn: Turn, unit: Unit) -> None:
     if template is None:
         raise AssertionError(node.name)
 
-    def find() -> JSON:
-        found = evaluate(template, values(unit.task, unit), f"{node.path}.value")
-        bounded(found, f"{node.path}.value", "InvalidOutput")
-        return found
-
+    where = f"{node.path}.value"
     try:
-        succeeded(turn, unit, turn.fact(f"value:{unit.key}", find))
+        found = turn.fact(f"value:{unit.key}", lambda: evaluate(template, values(unit.task, unit), where))
+        charge(turn.state, bounded(found, where, "InvalidOutput"))
+        succeeded(turn, unit, found)
     except TurnError as error:
         exhausted(turn, unit, error.error)
 
@@ -117,7 +119,8 @@ def _approval(turn: Turn, unit: Unit) -> None:
     node, approval = unit.task.node, unit.task.node.task.approval
     try:
         if node.message is not None:
-            unit.message = str(evaluate(node.message, values(unit.task, unit), f"{node.path}.approval.message"))
+            found = evaluate(node.message, values(unit.task, unit), f"{node.path}.approval.message")
+            unit.message = to_text(found)[:MAX_MESSAGE]
     except TurnError as error:
         exhausted(turn, unit, error.error)
         return
@@ -205,7 +208,7 @@ def exhausted(turn: Turn, unit: Unit, error: Error) -> None:
     if fallback is None or unit.stage == 1 or error["type"] == "Cancelled":
         _give_up(turn, unit, error)
         return
-    unit.stage = 1
+    unit.stage, unit.lost = 1, 0
     if unit.task.node.fallback_value is not None:
         _fallback_value(turn, unit)
     elif unit.task.node.fallback_task is not None:
@@ -220,10 +223,10 @@ def _fallback_value(turn: Turn, unit: Unit) -> None:
     template = node.fallback_value
     if template is None:
         raise AssertionError(node.name)
+    where = f"{node.path}.fallback.value"
     try:
-        found = turn.fact(
-            f"fallback:{unit.key}", lambda: evaluate(template, values(unit.task, unit), f"{node.path}.fallback.value")
-        )
+        found = turn.fact(f"fallback:{unit.key}", lambda: evaluate(template, values(unit.task, unit), where))
+        charge(turn.state, bounded(found, where, "InvalidOutput"))
         succeeded(turn, unit, found)
     except TurnError as error:
         _give_up(turn, unit, error.error)
@@ -232,7 +235,7 @@ def _fallback_value(turn: Turn, unit: Unit) -> None:
 def _give_up(turn: Turn, unit: Unit, error: Error) -> None:
     first = unit.error or error
     if unit.stage and first is not error:
-        first = {**first, "details": {**(first["details"] or {}), "fallback": error}}
+        first = {**first, "details": {**(first.get("details") or {}), "fallback": error}}
     unit.status = Status.DONE
     unit.error = first
     turn.work.append(("done", unit, None, first))
