@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.folders import Folder
 from tests.faults.test_processes import effects, until_begun
+from tests.folders import Folder
 
 HOUR = 3600.0
 CLOCK = """

@@ -206,7 +206,7 @@ async def _follow(
         terminal.note(f"stopped; go on with: {again}")
         return interrupts.code
     if (error := driver.ended.exception()) is not None:
-        raise Interrupted(error, again) if pulse.accepted else error
+        raise Interrupted(error, again) if driver.committed else error
     return _end(stage, host.finished_document(driver))
 
 
@@ -230,11 +230,10 @@ class _Pulse:
     def __init__(self, view: View) -> None:
         self._view = view
         self._changed = False
-        self.accepted = False
 
     def event(self, *_: object) -> None:
         """Something durable happened (RunHost.observer)."""
-        self._changed = self.accepted = True
+        self._changed = True
 
     async def beat(self) -> None:
         """Look for ever."""

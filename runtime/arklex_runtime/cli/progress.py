@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,35 +52,43 @@ class Silent:
 
 
 class Lines:
-    """One line for each change of a task's phase."""
+    """One line for each change of a task's phase, once it is durable."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
         self._driver: RunDriver | None = None
         self._shown: dict[str, tuple[str, int]] = {}
+        self._held: deque[tuple[int, str]] = deque()
 
     def open(self, driver: RunDriver) -> None:
         """See View."""
         if self._driver is None:
             for name, task in walk(driver.state):
                 self._shown[name] = (phase_of(task), attempts_of(task))
-            self._terminal.note(f"run {driver.run_id}")
+            self._held.append((max(driver.committed, 1), f"run {driver.run_id}"))
         self._driver = driver
+        self._print(driver)
 
     def look(self, changed: bool) -> None:
         """See View."""
-        if self._driver is None or not changed:
+        driver = self._driver
+        if driver is None or not changed:
             return
         news = []
-        for name, task in walk(self._driver.state):
+        for name, task in walk(driver.state):
             now = (phase_of(task), attempts_of(task))
             known = self._shown.get(name, ("Pending", 0))
             if now[0] == known[0] and (now[0] != "Running" or now[1] == known[1] or task.node.items is not None):
                 continue
             self._shown[name] = now
-            news.append((task.finished_at or self._driver.state.now, -name.count("/"), line_of(name, task)))
-        for *_, line in sorted(news, key=lambda item: item[:2]):
-            self._terminal.note(line)
+            news.append((task.finished_at or driver.state.now, -name.count("/"), line_of(name, task)))
+        self._held += [(driver.latest, line) for *_, line in sorted(news, key=lambda item: item[:2])]
+        self._print(driver)
+
+    def _print(self, driver: RunDriver) -> None:
+        """What was seen may not be durable yet: to say it then would be to promise it."""
+        while self._held and self._held[0][0] <= driver.committed:
+            self._terminal.note(self._held.popleft()[1])
 
     def pause(self) -> None:
         """See View."""

@@ -59,7 +59,10 @@ def idempotency_key(run_id: str, key: str, stage: int) -> str:
 
 
 class RunDriver:
-    """One run that this process owns. ``ended`` is resolved with the phase, or with what broke it off."""
+    """One run that this process owns. ``ended`` is resolved with the phase, or with what broke it off.
+
+    ``committed`` is the seq of the last batch that is durable: 0 until the run is accepted. ``state`` may be ahead of it.
+    """
 
     __slots__ = (
         "_after",
@@ -75,6 +78,7 @@ class RunDriver:
         "_stopping",
         "_timer",
         "broken",
+        "committed",
         "ended",
         "host",
         "program",
@@ -89,6 +93,7 @@ class RunDriver:
         self.state = state
         self.ended: asyncio.Future[str] = host.loop.create_future()
         self.broken: BaseException | None = None
+        self.committed = seq - 1
         self._seq = seq
         self._shared = session_id
         self._records: list[tuple[list[JSON], dict[str, JSON]]] = []
@@ -105,6 +110,11 @@ class RunDriver:
     def now(self) -> float:
         """Epoch seconds, never before what the journal has: an earlier owner's clock may have been ahead of ours."""
         return self.host.now() + self._ahead
+
+    @property
+    def latest(self) -> int:
+        """The seq of the batch that holds the last of what ``state`` shows; durable once ``committed`` is there."""
+        return self._seq if self._records or self._batch.signals else self._seq - 1
 
     def begin(self, event: Accepted, new_run: NewRun) -> None:
         """Accept the run."""
@@ -327,6 +337,7 @@ class RunDriver:
         if error is not None:
             self.break_off(error)
             return
+        self.committed += 1
         for call in after:
             call[0](*call[1:])
 
