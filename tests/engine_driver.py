@@ -148,7 +148,7 @@ class Driver:
         entry = self.script.get(command.unit.key, ok({"key": command.unit.key, "in": command.inputs}))
         return entry[min(command.attempt, len(entry)) - 1] if isinstance(entry, list) else entry
 
-    def end(self, key: str, reply: Reply | None = None, jitter: float = 0.5) -> list[Command]:
+    def end(self, key: str, reply: Reply | None = None, jitter: float = 0.5, size: int = 1) -> list[Command]:
         """The running attempt ends as the script, or ``reply``, says."""
         command = self.running.pop(key)
         reply = reply or self.reply_of(command)
@@ -157,7 +157,7 @@ class Driver:
             return self.feed(Lost(self.now, key, command.attempt))
         if reply.kind == "interrupted":
             return self.feed(Interrupted(self.now, key, command.attempt))
-        return self.feed(Finished(self.now, key, command.attempt, reply.output, reply.error, 1, jitter))
+        return self.feed(Finished(self.now, key, command.attempt, reply.output, reply.error, size, jitter))
 
     def do(self, key: str, reply: Reply | None = None, jitter: float = 0.5) -> list[Command]:
         """Start the attempt, and end it unless it hangs."""
@@ -229,6 +229,10 @@ class Driver:
         """Inputs of the last start of ``key``."""
         found = [command for command in self.commands if isinstance(command, Start) and command.unit.key == key]
         return found[-1].inputs
+
+    def open(self) -> bool:
+        """Whether the run goes on."""
+        return self.ended is None
 
     def session(self) -> dict[str, JSON]:
         return self.state.session

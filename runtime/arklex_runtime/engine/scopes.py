@@ -8,7 +8,19 @@ from arklex_runtime.engine import tasks, units
 from arklex_runtime.engine.commands import EndRun
 from arklex_runtime.engine.events import Error
 from arklex_runtime.engine.state import CANCELLED, FAILED, SUCCEEDED, Scope, Status, Unit
-from arklex_runtime.engine.turn import MAX_TASKS, Turn, TurnError, Views, base_values, evaluate, failure
+from arklex_runtime.engine.turn import (
+    MAX_OUTPUT,
+    MAX_RUN,
+    MAX_TASKS,
+    Turn,
+    TurnError,
+    Views,
+    base_values,
+    bounded,
+    charge,
+    evaluate,
+    failure,
+)
 
 
 def begin(turn: Turn, scope: Scope) -> None:
@@ -142,9 +154,12 @@ def _judge(turn: Turn, scope: Scope) -> None:
         scope.base["tasks"].fill()
         try:
             name = f"output:{scope.path}"
-            scope.output = turn.fact(name, lambda: evaluate(template, values, "spec.output", "InvalidOutput"))
+            output = turn.fact(name, lambda: evaluate(template, values, "spec.output", "InvalidOutput"))
+            charge(turn.state, bounded(output, "spec.output", "InvalidOutput", MAX_OUTPUT if scope.parent else MAX_RUN))
         except TurnError as error:
             scope.phase, scope.error = FAILED, error.error
+        else:
+            scope.output = output
 
 
 def _blame(name: str, error: Error) -> Error:

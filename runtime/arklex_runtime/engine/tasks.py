@@ -14,7 +14,7 @@ from arklex_runtime.engine.commands import SaveSession
 from arklex_runtime.engine.events import Error
 from arklex_runtime.engine.session import SessionError, merge
 from arklex_runtime.engine.state import CANCELLED, FAILED, PENDING, RUNNING, SKIPPED, SUCCEEDED, Scope, Status, TaskState, Unit
-from arklex_runtime.engine.turn import Turn, TurnError, Views, evaluate, failure, values
+from arklex_runtime.engine.turn import Turn, TurnError, Views, bounded, evaluate, failure, values
 
 MAX_ITEMS = 10_000
 
@@ -178,6 +178,7 @@ def _save_state(turn: Turn, task: TaskState) -> None:
         return
     key = task.scope.path + task.node.name
     patch: dict[str, Any] = turn.fact(f"save:{key}", lambda: evaluate(template, values(task), where))
+    bounded(patch, where, "InvalidInput")
     try:
         turn.state.session = merge(turn.state.session, patch)
     except SessionError as error:

@@ -138,9 +138,10 @@ def charge(state: RunState, size: int) -> None:
         raise TurnError(failure("InvalidOutput", "the outputs of this run have more than 64 MiB: pass large data by URI"))
 
 
-def bounded(value: JSON, where: str, kind: str) -> int:
-    """The size of ``value`` as JSON, in bytes. Raises TurnError of type ``kind`` above 1 MiB."""
+def bounded(value: JSON, where: str, kind: str, limit: int = MAX_OUTPUT) -> int:
+    """The size of ``value`` as JSON, in bytes. Raises TurnError of type ``kind`` above ``limit``."""
     size = len(orjson.dumps(value))
-    if size > MAX_OUTPUT:
-        raise TurnError(failure(kind, f"{where} has {size} bytes of JSON, more than 1 MiB: pass large data by URI"))
+    if size > limit:
+        message = f"{where} has {size} bytes of JSON, more than {limit >> 20} MiB: pass large data by URI"
+        raise TurnError(failure(kind, message))
     return size
