@@ -21,6 +21,12 @@ def finish(process: subprocess.Popen[str]) -> str:
     return out
 
 
+def finish_all(processes: list[subprocess.Popen[str]]) -> None:
+    """Wait for all of them, then fail for those that did."""
+    ended = [(process, process.communicate(timeout=120)[1]) for process in processes]
+    assert [error for process, error in ended if process.returncode != 0] == []
+
+
 def say(process: subprocess.Popen[str], line: str = "") -> None:
     """Write a line to the process."""
     assert process.stdin is not None

@@ -19,7 +19,7 @@ from arklex_runtime.state.ddl import HEAD, REVISIONS, SQLITE_DDL
 from arklex_runtime.state.journal import open_journal
 from arklex_runtime.state.schema import metadata
 from tests.journals import accept, submit
-from tests.processes import finish, start_python
+from tests.processes import finish, finish_all, start_python
 
 
 @contextlib.contextmanager
@@ -141,12 +141,10 @@ def test_a_current_sqlite_file_needs_no_sqlalchemy(tmp_path: Path) -> None:
 
 def test_processes_that_open_a_new_file_at_once_make_it_once(tmp_path: Path) -> None:
     processes = [start_python(OPEN, str(tmp_path / "journal.db")) for _ in range(6)]
-    for process in processes:
-        finish(process)
+    finish_all(processes)
 
 
 @pytest.mark.postgresql
 def test_processes_that_open_an_empty_server_at_once_make_it_once(postgres_url: str) -> None:
     processes = [start_python(OPEN, postgres_url) for _ in range(4)]
-    for process in processes:
-        finish(process)
+    finish_all(processes)

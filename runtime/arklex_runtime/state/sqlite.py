@@ -74,7 +74,7 @@ class SqliteDatabase:
         self._full = opened.full
         self._opened = opened
         self._hot = opened.connection
-        self._cold = opened.connection if opened.memory else opened.connect()
+        self._cold = opened.second
         self._patience = patience
         self._owner = owner
         self._lock = lock
@@ -164,16 +164,18 @@ class SqliteDatabase:
                 connection.execute("PRAGMA wal_checkpoint(RESTART)")
 
     def try_read(self, session_id: str) -> dict[str, Any] | BaseException | Later:
-        """Read a session on the spot: readers wait for nobody."""
+        """Read a session on the spot: readers hardly ever wait."""
         try:
             return transact(self._hot, steps.get_session(session_id), "BEGIN")
         except Exception as error:
-            return error
+            return LATER if _is_locked(error) and not self._memory else error
 
     async def read(self, session_id: str) -> dict[str, Any] | BaseException:
-        """Read a session."""
-        data = self.try_read(session_id)
-        return {} if isinstance(data, Later) else data
+        """Read a session in a thread, waiting for locks."""
+        try:
+            return await self.run(lambda: steps.get_session(session_id), long=True)
+        except Exception as error:
+            return error
 
     async def run(self, make: Callable[[], Steps[T]], write: bool = False, long: bool = False, once: bool = False) -> T:
         """Run a transaction other than a commit; ``long``: never on the loop's thread. Here each happens once or not at all."""

@@ -75,10 +75,11 @@ class SqliteUrl:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A database whose schema is the head, and the way to open one more connection to it."""
+    """A database whose schema is the head, by two connections (in memory: one), and the way to open one more."""
 
     url: SqliteUrl
     connection: sqlite3.Connection
+    second: sqlite3.Connection
 
     @property
     def memory(self) -> bool:
@@ -104,11 +105,15 @@ def connect(url: SqliteUrl) -> sqlite3.Connection:
         connection = sqlite3.connect(
             url.path or ":memory:", isolation_level=None, check_same_thread=False, timeout=0.003, cached_statements=64
         )
-        connection.execute(f"PRAGMA synchronous = {'FULL' if url.full else 'NORMAL'}")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
     except OSError as error:
         raise DatabaseUnavailable("unreachable", str(error)) from error
     except sqlite3.Error as error:
+        raise _translated(error, url) from error
+    try:
+        connection.execute(f"PRAGMA synchronous = {'FULL' if url.full else 'NORMAL'}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+    except sqlite3.Error as error:
+        connection.close()
         raise _translated(error, url) from error
     return connection
 
@@ -137,19 +142,29 @@ def open_database(url: SqliteUrl, patience: float) -> Opened:
     """
     deadline = time.monotonic() + patience
     while True:
-        connection = connect(url)
         try:
-            if ensure_schema(connection, url):
-                return Opened(url, connection)
-        except sqlite3.Error as error:
-            connection.close()
-            ours = _translated(error, url)
-            if not (isinstance(ours, DatabaseUnavailable) and ours.cause == "locked" and time.monotonic() < deadline):
-                raise ours from error
+            opened = _open_once(url)
+            if opened is not None:
+                return opened
+        except DatabaseUnavailable as error:
+            if error.cause != "locked" or time.monotonic() >= deadline:
+                raise
             time.sleep(0.005)
-        except BaseException:
-            connection.close()
-            raise
+
+
+def _open_once(url: SqliteUrl) -> Opened | None:
+    """Open both connections; None if the schema has just been migrated: then again. All that can be locked is in here."""
+    connection = connect(url)
+    try:
+        if not ensure_schema(connection, url):
+            return None
+        return Opened(url, connection, connection if url.path is None else connect(url))
+    except sqlite3.Error as error:
+        connection.close()
+        raise _translated(error, url) from error
+    except BaseException:
+        connection.close()
+        raise
 
 
 def version(connection: sqlite3.Connection) -> str | None:

@@ -62,10 +62,16 @@ class SyncSqlite:
         """Run one transaction."""
         with self._lock:
             if self._connection is None:
-                self._connection = open_database(self._url, PATIENCE).connection
-                self._connection.execute(f"PRAGMA busy_timeout = {int(PATIENCE * 1000)}")
-                self._connection.execute("PRAGMA wal_autocheckpoint = 1000")
+                self._connection = self._open()
             return transact(self._connection, make(), "BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def _open(self) -> sqlite3.Connection:
+        opened = open_database(self._url, PATIENCE)
+        if opened.second is not opened.connection:
+            opened.second.close()
+        opened.connection.execute(f"PRAGMA busy_timeout = {int(PATIENCE * 1000)}")
+        opened.connection.execute("PRAGMA wal_autocheckpoint = 1000")
+        return opened.connection
 
     def close(self) -> None:
         """Close the connection."""
