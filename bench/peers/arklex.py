@@ -30,7 +30,7 @@ class Arklex:
         self._orchestrator.add_worker("echo", node)
 
     def prepare(self, shape: Shape) -> Run:
-        program = program_of(TaskGraph.model_validate(manifest(shape)), {"echo": python_worker("echo")})
+        program = program_of(TaskGraph.model_validate(manifest(shape)), {"echo": python_worker("echo", concurrency=1000)})
 
         async def run(given: Value) -> Value:
             return (await self._orchestrator.arun(program, given, check=True)).output

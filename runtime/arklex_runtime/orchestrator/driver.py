@@ -212,7 +212,9 @@ class RunDriver:
         )
         graph = unit.task.scope.graph
         context.tools = host.workbench.tools_of(self.program, graph)
-        job = Job(self, unit.key, command.attempt, command.worker, command.tool, graph, check_json(command.inputs), context, timeout)
+        job = Job(
+            self, unit.key, command.attempt, command.worker, command.tool, graph, check_json(command.inputs), context, timeout
+        )
         self._jobs[unit.key] = job
         grant = host.dispatcher.acquire(job)
         if grant is Grant.GRANTED:
@@ -303,9 +305,7 @@ class RunDriver:
         elif signal.kind == "approve":
             key = self.approval_key(signal.data["task"])
             if key is not None:
-                self.tell(
-                    Decided(self.now(), key, signal.data["approved"], signal.data.get("by"), signal.data.get("data"))
-                )
+                self.tell(Decided(self.now(), key, signal.data["approved"], signal.data.get("by"), signal.data.get("data")))
         if not self._dirty:
             self._mark()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import random
 import secrets
 import time
@@ -31,6 +32,7 @@ from arklex_runtime.errors import (
     ValidationError,
 )
 from arklex_runtime.orchestrator.driver import RunDriver
+from arklex_runtime.scaling.memory import MemoryManager
 from arklex_runtime.state.records import CachePut, NewRun, Signal, StoredRun
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
 MAX_QUERY = 10_000
+MEMORY_EVERY = 20
+"""Looks for signals (4 a second) between two looks at the memory."""
 
 Observer = Callable[[RunDriver, Event], None]
 ApprovalObserver = Callable[[RunDriver, str, str], None]
@@ -75,6 +79,8 @@ class RunHost:
         self._bundles: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Task[None] | None = None
+        self._delivered: set[int] = set()
+        self._memory = MemoryManager(also=(workbench.clear_caches,))
 
     def now(self) -> float:
         """Epoch seconds of a clock that never steps while this process lives."""
@@ -229,8 +235,10 @@ class RunHost:
             self._listener = self.loop.create_task(self._poll_signals())
 
     async def _poll_signals(self) -> None:
-        while True:
+        for turn in itertools.count():
             await asyncio.sleep(0.25)
+            if turn % MEMORY_EVERY == 0:
+                self._memory.check_memory_usage()
             if not self.runs:
                 continue
             try:
@@ -242,7 +250,8 @@ class RunHost:
 
     def _deliver(self, signal: Signal) -> None:
         driver = self.runs.get(signal.run_id)
-        if driver is not None:
+        if driver is not None and signal.id not in self._delivered:
+            self._delivered.add(signal.id)
             driver.signal(signal)
 
     async def cache_get(self, key: str) -> bytes | None:

@@ -53,15 +53,20 @@ class Orchestrator:
         self.monitoring = monitoring or Monitoring()
         self._db = db
         self._max_workers = max_workers
+        self._concurrency: dict[str, int] = {}
         self._llm = llm_worker(llm_provider or "openai", model, base_url) if model else None
         self._secrets = secrets or SecretResolver(environ=_environ(llm_provider or "openai", api_key) if api_key else None)
         self._programs: dict[int, tuple[Any, Program]] = {}
         self._host: RunHost | None = None
         self._runner: asyncio.Runner | None = None
 
-    def add_worker(self, name: str, worker: Any) -> None:
-        """Make ``worker`` (a handler, or an object with ``execute``) what tasks with ``worker: name`` run on."""
+    def add_worker(self, name: str, worker: Any, concurrency: int = 10) -> None:
+        """Make ``worker`` (a handler, or an object with ``execute``) what tasks with ``worker: name`` run on.
+
+        ``concurrency``: tasks at once; sync handlers also share ``max_workers`` threads.
+        """
         self.workers[name] = worker
+        self._concurrency[name] = concurrency
 
     def run(
         self, task_graph: GraphSource, query: str = "", context: dict[str, JSON] | None = None, **options: Any
@@ -111,7 +116,7 @@ class Orchestrator:
         known = self._programs.get(id(source)) if graph is None else None
         if known is not None and known[0] is source:
             return known[1]
-        workers = {name: python_worker(name) for name in self.workers}
+        workers = {name: python_worker(name, self._concurrency.get(name, 10)) for name in self.workers}
         if self._llm is not None:
             workers.setdefault("llm", self._llm)
         program = program_of(source, workers, "llm" if self._llm else None, graph)

@@ -74,7 +74,7 @@ def llm_worker(provider: str, model: str, base_url: str | None) -> Worker:
     return Worker.model_validate({"apiVersion": API_VERSION, "kind": "Worker", "metadata": {"name": "llm"}, "spec": spec})
 
 
-def python_worker(name: str) -> Worker:
-    """The Worker that stands for one registered from Python."""
-    spec = {"type": "custom", "config": {"handler": "registered:handler"}}
+def python_worker(name: str, concurrency: int = 10) -> Worker:
+    """The Worker that stands for one registered from Python; ``concurrency``: tasks at once."""
+    spec = {"type": "custom", "config": {"handler": "registered:handler"}, "concurrency": concurrency}
     return Worker.model_validate({"apiVersion": API_VERSION, "kind": "Worker", "metadata": {"name": name}, "spec": spec})
