@@ -1,28 +1,24 @@
-"""The command line as a user has it: real processes of ``arklex``, in a folder with manifests and handlers."""
+"""The command ``arklex`` in processes of its own, on a database of the test's."""
 
 from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from arklex_api.base import API_VERSION
-
-PATIENCE = 120
-"""Seconds after which a command counts as hung. Nothing that passes comes near it."""
+PATIENCE = 60.0
+"""Seconds after which something that should have happened will not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command said. ``json`` is its stdout as a document."""
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
 
     code: int
     out: str
@@ -32,68 +28,80 @@ class Answer:
     def json(self) -> Any:
         return json.loads(self.out)
 
+    def fails(self, code: int) -> Done:
+        assert self.code == code, f"exit {self.code}\n{self.out}\n{self.err}"
+        assert "Traceback" not in self.err
+        assert "InternalError" not in self.out + self.err
+        return self
+
+    def works(self) -> Done:
+        return self.fails(0)
+
     @property
-    def message(self) -> str:
-        """The first problem of a refusal."""
-        return str(self.json["errors"][0]["message"])
+    def reasons(self) -> list[str]:
+        return [error["reason"] for error in self.json["errors"]]
 
 
-class Command:
-    """A command on its way."""
+class Arklex:
+    """Runs commands in ``folder``; the default database lies below it."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith(("ARKLEX", "OPENAI"))}
+        self.env |= {"PYTHONPATH": os.pathsep.join(sys.path), "XDG_STATE_HOME": str(folder / "state"), "NO_COLOR": "1"}
 
-    def end(self) -> Answer:
-        """Wait for it."""
-        try:
-            out, err = self.process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
-        return Answer(self.process.returncode, out, err)
+    def command(self, *arguments: str | Path) -> list[str]:
+        return [sys.executable, "-m", "arklex_runtime.cli", *map(str, arguments)]
 
+    def __call__(self, *arguments: str | Path, stdin: str = "", cwd: Path | None = None, **options: Any) -> Done:
+        found = subprocess.run(
+            self.command(*arguments),
+            cwd=cwd or self.folder,
+            env=self.env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            **options,
+        )
+        return Done(found.returncode, found.stdout, found.stderr)
 
-class Folder:
-    """A folder with ``graph.yaml``, ``handlers.py`` and a database; ``environ`` is added to the commands' environment."""
-
-    def __init__(self, path: Path, handlers: str = "", db: Path | None = None) -> None:
-        self.path = path
-        self.db = db or path / "journal.db"
-        self.environ: dict[str, str] = {}
-        (path / "handlers.py").write_text(handlers)
-
-    def graph(self, tasks: list[dict[str, Any]], *, concurrency: int = 10, name: str = "graph", **spec: Any) -> None:
-        """Write a graph whose tasks use the functions of ``handlers.py`` as workers."""
-        every = [*tasks, *spec.get("finally", [])]
-        used = sorted({task["worker"] for task in every if "worker" in task})
-        documents = [worker(f"handlers:{one}", one, concurrency) for one in used]
-        graph = {"apiVersion": API_VERSION, "kind": "TaskGraph", "metadata": {"name": name}, "spec": {"tasks": tasks, **spec}}
-        (self.path / "graph.yaml").write_text(yaml.safe_dump_all([*documents, graph], sort_keys=False, allow_unicode=True))
-
-    def start(self, *words: str, **options: Any) -> Command:
-        """Start ``arklex`` on the folder's database; it answers in JSON."""
-        command = [sys.executable, "-m", "arklex_runtime.cli", *words, "--output", "json", "--db", str(self.db)]
-        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **self.environ}
+    def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
-        return Command(
-            subprocess.Popen(
-                command, cwd=self.path, env=environ, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, **options
-            )
+        environment: Mapping[str, str] = self.env
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            **options,
         )
 
-    def run(self, *words: str, **options: Any) -> Answer:
-        """Run ``arklex`` to its end."""
-        return self.start(*words, **options).end()
-
     def only_run(self) -> str:
-        """The id of the one run in the database."""
-        with closing(sqlite3.connect(self.db)) as connection:
-            ((run,),) = connection.execute("SELECT run_id FROM runs").fetchall()
-        return str(run)
+        (row,) = self("runs", "--output", "json").works().json
+        return str(row["run"])
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
 
 
-def worker(handler: str, name: str, concurrency: int = 10) -> dict[str, Any]:
-    """A custom Worker."""
-    spec = {"type": "custom", "concurrency": concurrency, "config": {"handler": handler}}
-    return {"apiVersion": API_VERSION, "kind": "Worker", "metadata": {"name": name}, "spec": spec}
+def ended(process: subprocess.Popen[str]) -> Done:
+    """Wait for a started command."""
+    out, err = process.communicate(timeout=PATIENCE)
+    return Done(process.returncode, out, err)
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """The first true value of ``condition``; fails after PATIENCE."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"never: {what}")
