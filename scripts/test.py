@@ -140,10 +140,10 @@ class Block:
 
 
 BLOCKS = {
-    "lint": Block(lint, 120),
+    "lint": Block(lint, 180),
     "fast": Block(fast, 180),
-    "integration": Block(integration, 180),
-    "faults": Block(faults, 240),
+    "integration": Block(integration, 300),
+    "faults": Block(faults, 300),
     "demo": Block(demo, 120),
     "wheel": Block(wheel, 60),
 }
