@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from arklex_runtime.engine.session import INT64_MAX, SessionError, merge
 from arklex_runtime.errors import ValidationError
 from arklex_runtime.state.lru import Entry, Lru
-from arklex_runtime.state.sessions import INT64_MAX, merge
 from arklex_runtime.state.sqlite_file import SqliteUrl
 from arklex_runtime.state.steps import pid_of
 
@@ -31,7 +31,7 @@ from arklex_runtime.state.steps import pid_of
 )
 def test_merge(data: dict[str, Any], patch: dict[str, Any], merged: dict[str, Any]) -> None:
     before = dict(data)
-    assert merge(data, patch) == merged
+    assert merge(data, patch, forgiving=True) == merged
     assert data == before
 
 
@@ -82,3 +82,18 @@ def test_a_wrong_durability_is_refused() -> None:
 @pytest.mark.parametrize(("owner", "pid"), [("12-ab", 12), ("12-ab@host", None), ("x", None)])
 def test_the_pid_of_an_owner(owner: str, pid: int | None) -> None:
     assert pid_of(owner) == pid
+
+
+@pytest.mark.parametrize(
+    ("old", "by", "words"),
+    [
+        ("x", 1, "needs numbers"),
+        (1, "x", "needs numbers"),
+        (True, 1, "needs numbers"),
+        (INT64_MAX, 1, "64 bits"),
+        (1e308, 1e308, "finite"),
+    ],
+)
+def test_a_run_is_told_of_an_increment_that_cannot_be(old: Any, by: Any, words: str) -> None:
+    with pytest.raises(SessionError, match=words):
+        merge({"n": old}, {"n": {"$increment": by}})

@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
+from arklex_runtime.engine.session import merge
 from arklex_runtime.errors import Fenced, RunFinished, RunNotFound, RunOwned
 from arklex_runtime.state import statements as sql
 from arklex_runtime.state.records import Batch, RunRow, Signal, StoredRun
-from arklex_runtime.state.sessions import merge
 from arklex_runtime.state.statements import Dialect, Params, Steps
 
 Alive = Callable[[str], "Steps[bool]"]
@@ -100,7 +100,7 @@ def patch_session(dialect: Dialect, session_id: str, patches: Iterable[Mapping[s
         rows = yield locked, key
     data: dict[str, Any] = orjson.loads(rows[0][0])
     for patch in patches:
-        data = merge(data, patch)
+        data = merge(data, patch, forgiving=True)
     yield sql.SET_SESSION, key | {"data": orjson.dumps(data)}
     return data
 
