@@ -160,6 +160,8 @@ async def _play(stage: Stage, begin: Begin, interrupts: Interrupts) -> int:
     stopped = asyncio.ensure_future(interrupts.wait())
     journal = await open_journal(inputs.database(stage.db))
     host = RunHost(journal, Workbench(SecretResolver(stage.secrets), ResultCache()), max_workers=stage.max_workers)
+    asked: list[tuple[RunDriver, str, str]] = []
+    host.on_approval = lambda *question: asked.append(question)
     try:
         found = await _until(begin(host), stopped)
         if found is None:
@@ -167,7 +169,7 @@ async def _play(stage: Stage, begin: Begin, interrupts: Interrupts) -> int:
             return interrupts.code
         if isinstance(found, dict):
             return _end(stage, found)
-        return await _follow(stage, view, host, found, stopped, interrupts)
+        return await _follow(stage, view, host, found, stopped, interrupts, asked)
     finally:
         stopped.cancel()
         await host.aclose()
@@ -184,15 +186,23 @@ async def _until(work: Awaitable[Any], stopped: asyncio.Future[None]) -> Any:
 
 
 async def _follow(
-    stage: Stage, view: View, host: RunHost, driver: RunDriver, stopped: asyncio.Future[None], interrupts: Interrupts
+    stage: Stage,
+    view: View,
+    host: RunHost,
+    driver: RunDriver,
+    stopped: asyncio.Future[None],
+    interrupts: Interrupts,
+    asked: list[tuple[RunDriver, str, str]],
 ) -> int:
-    """See the run to its end, or to a signal."""
+    """See the run to its end, or to a signal. ``asked`` are the questions that came before anybody listened."""
     terminal = stage.terminal
     questions = Questions(terminal, view, stage.db, ask=terminal.interactive and not stage.quiet)
     pulse = _Pulse(view)
     host.observer = pulse.event
     host.on_approval = questions.wanted
     view.open(driver)
+    for question in asked:
+        questions.wanted(*question)
     beating = asyncio.ensure_future(pulse.beat())
     try:
         both: list[asyncio.Future[Any]] = [driver.ended, stopped]
@@ -229,7 +239,7 @@ class _Pulse:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._changed = False
+        self._changed = True
 
     def event(self, *_: object) -> None:
         """Something durable happened (RunHost.observer)."""
