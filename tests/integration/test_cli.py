@@ -233,7 +233,7 @@ def test_crds_and_version(arklex: Arklex) -> None:
 def test_bad_input_exits_2_with_a_reason(arklex: Arklex, arguments: list[str], reason: str) -> None:
     arklex.write("two.yaml", GRAPH.replace("name: pair", "name: other"))
     rag = WORKER.format(name="echo").replace("type: custom", "type: rag").replace("handler: ", "collection: ")
-    arklex.write("rag.yaml", rag + GRAPH)
+    arklex.write("rag.yaml", rag + GRAPH.replace("worker: echo,", "worker: echo, action: search,"))
     arklex.write("missing.yaml", WORKER.format(name="echo").replace("cli_handlers", "no_such_module") + GRAPH)
     done = arklex(*arguments, "--output", "json").fails(2)
     assert done.reasons == [reason]
