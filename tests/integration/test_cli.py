@@ -69,6 +69,14 @@ def test_run_prints_the_output_and_says_on_stderr_what_happens(arklex: Arklex) -
     assert "\x1b" not in done.out + done.err
 
 
+def test_progress_tells_of_tasks_that_end_as_the_run_begins(arklex: Arklex) -> None:
+    document = {"apiVersion": "arklex.ai/v1alpha1", "kind": "TaskGraph", "metadata": {"name": "quick"}}
+    tasks = [{"name": "first", "value": 1}, {"name": "second", "when": "${tasks.first.output > 1}", "value": 2}]
+    arklex.write("quick.yaml", yaml.safe_dump({**document, "spec": {"tasks": tasks}}))
+    done = arklex("run", "quick.yaml").works()
+    assert re.search(r"^first Succeeded", done.err, re.M) and re.search(r"^second Skipped", done.err, re.M)
+
+
 def test_the_document_of_a_run(arklex: Arklex) -> None:
     done = arklex("run", "pair.yaml", "--query", "why", "--context", '{"k": [1]}', "--input", "@in.json", "--output", "json")
     assert done.fails(2).reasons == ["Unreadable"]

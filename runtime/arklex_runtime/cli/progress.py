@@ -64,7 +64,8 @@ class Lines:
         """See View."""
         if self._driver is None:
             for name, task in walk(driver.state):
-                self._shown[name] = (phase_of(task), attempts_of(task))
+                if task.finished_at is not None and task.finished_at <= driver.began:
+                    self._shown[name] = (phase_of(task), attempts_of(task))
             self._held.append((max(driver.committed, 1), f"run {driver.run_id}"))
         self._driver = driver
         self._print(driver)

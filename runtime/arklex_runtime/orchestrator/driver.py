@@ -62,6 +62,7 @@ class RunDriver:
     """One run that this process owns. ``ended`` is resolved with the phase, or with what broke it off.
 
     ``committed`` is the seq of the last batch that is durable: 0 until the run is accepted. ``state`` may be ahead of it.
+    ``began`` is the time up to which the run had come under earlier owners, 0.0 if it had none.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class RunDriver:
         "_shared",
         "_stopping",
         "_timer",
+        "began",
         "broken",
         "committed",
         "ended",
@@ -91,6 +93,7 @@ class RunDriver:
         self.program = program
         self.run_id = run_id
         self.state = state
+        self.began = state.now
         self.ended: asyncio.Future[str] = host.loop.create_future()
         self.broken: BaseException | None = None
         self.committed = seq - 1
