@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -176,7 +178,8 @@ def test_lint_names_file_line_and_field(arklex: Arklex) -> None:
     lines = bad.read_text().splitlines()
     assert any("wiht" in lines[error["line"] - 1] for error in errors)
     assert arklex("lint", "pair.yaml", "--output", "json").works().json == {"errors": []}
-    assert "no problems" in arklex("lint", ".").fails(2).out + "no problems"
+    (arklex.folder / "bad.yaml").unlink()
+    assert "no problems" in arklex("lint", ".").works().out
 
 
 def test_plan_prints_levels_and_renders_what_is_known(arklex: Arklex) -> None:
@@ -204,7 +207,7 @@ def test_graph_draws_svg_and_mermaid(arklex: Arklex) -> None:
 
 def test_crds_and_version(arklex: Arklex) -> None:
     names = [document["metadata"]["name"] for document in yaml.safe_load_all(arklex("crds").works().out)]
-    assert names == ["workers.arklex.ai", "taskgraphs.arklex.ai", "taskgraphruns.arklex.ai"] or len(names) == 3
+    assert set(names) == {"workers.arklex.ai", "taskgraphs.arklex.ai", "taskgraphruns.arklex.ai"}
     arklex("crds", "-o", "out").works()
     assert len(list((arklex.folder / "out").glob("*.yaml"))) == 3
     assert arklex("version").works().out.startswith("arklex ")
@@ -245,6 +248,21 @@ def test_bad_input_exits_2_with_a_reason(arklex: Arklex, arguments: list[str], r
     arklex.write("missing.yaml", WORKER.format(name="echo").replace("cli_handlers", "no_such_module") + GRAPH)
     done = arklex(*arguments, "--output", "json").fails(2)
     assert done.reasons == [reason]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["lint", "pair.yaml"], ["graph", "pair.yaml"], ["version"]])
+def test_quick_commands_import_nothing_heavy(arklex: Arklex, arguments: list[str]) -> None:
+    heavy = {"rich", "prompt_toolkit", "sqlalchemy", "aiohttp", "uvloop", "pydantic_ai", "jsonschema", "prometheus_client"}
+    code = f"""
+import sys
+from arklex_runtime.cli.main import main
+main({arguments!r})
+print(sorted({heavy!r} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=arklex.folder, env=arklex.env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_pipe_that_closes_early_is_no_error(arklex: Arklex) -> None:

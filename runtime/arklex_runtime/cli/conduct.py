@@ -235,7 +235,7 @@ def _view(stage: Stage) -> View:
 
 
 class _Pulse:
-    """Lets the view look at the run, at most every INTERVAL seconds however many events there are."""
+    """Lets the view look at the run every INTERVAL seconds, or a tenth of the time where a look takes long."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -247,10 +247,14 @@ class _Pulse:
 
     async def beat(self) -> None:
         """Look for ever."""
+        loop = asyncio.get_running_loop()
+        pause = INTERVAL
         while True:
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(pause)
             changed, self._changed = self._changed, False
+            began = loop.time()
             self._view.look(changed)
+            pause = max(INTERVAL, 9 * (loop.time() - began))
 
 
 def finish(terminal: Terminal, document: dict[str, Any], *, quiet: bool = False) -> int:

@@ -56,7 +56,8 @@ class LiveTable:
     def close(self) -> None:
         """See View."""
         if self._live is not None:
-            self._live.update(self._draw(), refresh=True)
+            if self._driver is not None and self._driver.broken is None:
+                self._live.update(self._draw(), refresh=True)
             self._live.stop()
             self._live = None
 

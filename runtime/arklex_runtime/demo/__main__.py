@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from arklex_runtime.cli.conduct import Order, Stage, run_manifests
 from arklex_runtime.cli.failures import Refused, report
 from arklex_runtime.cli.inputs import accepted_manifests, command
 from arklex_runtime.cli.terminal import Terminal
-from arklex_runtime.demo.model_server import MODEL
+from arklex_runtime.demo.model_server import MODEL, ModelServerError, start
 
 MANIFEST = Path("examples/docs-qa/docs-qa.yaml")
 PICTURE = Path("build/demo.svg")
@@ -63,17 +62,12 @@ def _model(given: argparse.Namespace, terminal: Terminal) -> Iterator[LLM]:
         yield LLM(provider="openai", model=model, base_url=given.base_url, api_key_secret_ref=key)
         return
     terminal.note("model: the small bundled one, offline (set OPENAI_API_KEY or give --base-url for another)")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "arklex_runtime.demo.model_server"], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
     try:
-        url = server.stdout.readline().strip() if server.stdout else ""
-        if not url:
-            raise Refused.of("", "NoModel", "the bundled model does not start: see above")
-        yield LLM(provider="openai", model=MODEL, base_url=url)
-    finally:
-        server.terminate()
-        server.wait()
+        server = start("127.0.0.1", 0, 1)
+    except ModelServerError as error:
+        raise Refused.of("", "NoModel", str(error)) from error
+    yield LLM(provider="openai", model=MODEL, base_url=f"{server.listening_address}/v1")
+    del server
 
 
 def _run(given: argparse.Namespace, llm: LLM, terminal: Terminal) -> int:
