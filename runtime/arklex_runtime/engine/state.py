@@ -221,6 +221,20 @@ class RunState:
         self.order += 1
         heappush(self.timers, (due, self.order, kind, target, mark))
 
+    def dissolve(self) -> None:
+        """Let go of everything: scopes, tasks and units refer to each other in circles, which would wait for the collector.
+
+        For a run that is over and whose document has been made; the state tells nothing afterwards.
+        """
+        scopes = [self.root] if self.root else []
+        for scope in scopes:
+            for task in scope.tasks:
+                scopes += [unit.child for unit in task.units if unit.child is not None]
+                task.units.clear()
+            scope.tasks.clear()
+            scope.base.clear()
+        self.root = None
+
     @property
     def phase(self) -> str:
         """The run's phase: Pending, Running, Succeeded, Failed or Cancelled."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 
+_MILLIS = [f".{millis:03d}Z" for millis in range(1000)]
+
 
 def rfc3339(at: float) -> str:
     """``at``, in epoch seconds, as RFC 3339 UTC with milliseconds, cut."""
-    second = int(at)
-    return f"{_to_the_second(second)}.{int((at - second) * 1000):03d}Z"
+    second, millis = divmod(int(at * 1000), 1000)
+    return _to_the_second(second) + _MILLIS[millis]
 
 
 @lru_cache(maxsize=256)

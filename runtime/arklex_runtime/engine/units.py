@@ -234,7 +234,7 @@ def _fallback_value(turn: Turn, unit: Unit) -> None:
 
 def _give_up(turn: Turn, unit: Unit, error: Error) -> None:
     first = unit.error or error
-    if unit.stage and first is not error:
+    if unit.stage:
         first = {**first, "details": {**(first.get("details") or {}), "fallback": error}}
     unit.status = Status.DONE
     unit.error = first

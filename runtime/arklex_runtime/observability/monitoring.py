@@ -6,8 +6,8 @@ number of series is bounded by what was applied.
 
 from __future__ import annotations
 
-from collections import Counter as Tally
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,11 +24,22 @@ TASK_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 _ENDED = {"Failed": "failed", "Cancelled": "cancelled", "Skipped": "skipped"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """What every run of a graph touches; looking a series up by its labels takes longer than counting."""
+
+    runs: Counter
+    run_seconds: Histogram
+    tasks: Counter
+    attempts: Counter
+
+
 class Monitoring:
     """The metrics of one process, in a registry of their own."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
+        self._series: dict[str, _Series] = {}
         graph = ("graph",)
         self._runs = self._counter("arklex_runs", "Runs that ended.", graph)
         self._runs_ended = {
@@ -57,16 +68,24 @@ class Monitoring:
     def record_execution(self, result: Mapping[str, JSON]) -> None:
         """Counts a run that ended; ``result`` is its document (``{graph, phase, startedAt, finishedAt, tasks, …}``)."""
         graph = str(result.get("graph") or "")
-        self._runs.labels(graph).inc()
+        series = self._series.get(graph) or self._open(graph)
+        series.runs.inc()
         ended = self._runs_ended.get(_ENDED.get(str(result.get("phase")), ""))
         if ended is not None:
             ended.labels(graph).inc()
         seconds = _seconds(result)
         if seconds is not None:
-            self._run_seconds.labels(graph).observe(seconds)
+            series.run_seconds.observe(seconds)
         tasks = result.get("tasks")
         if isinstance(tasks, Mapping) and tasks:
-            self._record_tasks(graph, list(tasks.values()))
+            self._record_tasks(graph, series, list(tasks.values()))
+
+    def _open(self, graph: str) -> _Series:
+        made = _Series(
+            self._runs.labels(graph), self._run_seconds.labels(graph), self._tasks.labels(graph), self._attempts.labels(graph)
+        )
+        self._series[graph] = made
+        return made
 
     def record_attempt(self, graph: str, worker: str, seconds: float, *, failed: bool = False) -> None:
         """Counts one attempt on a worker."""
@@ -84,16 +103,16 @@ class Monitoring:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def _record_tasks(self, graph: str, tasks: list[Mapping[str, Any]]) -> None:
+    def _record_tasks(self, graph: str, series: _Series, tasks: list[Mapping[str, Any]]) -> None:
         """Counts tasks; each counter is touched once a run, since each touch takes a lock."""
-        self._tasks.labels(graph).inc(len(tasks))
-        self._attempts.labels(graph).inc(sum([task.get("attempts") or 0 for task in tasks]))
+        series.tasks.inc(len(tasks))
+        series.attempts.inc(sum([task.get("attempts") or 0 for task in tasks]))
         cached = sum([bool(task.get("cached")) for task in tasks])
         if cached:
             self._tasks_cached.labels(graph).inc(cached)
-        for phase, count in Tally(task.get("phase") for task in tasks).items():
-            if phase in _ENDED:
-                self._tasks_ended[_ENDED[phase]].labels(graph).inc(count)
+        ended = [phase for task in tasks if (phase := task.get("phase")) in _ENDED]
+        for phase in set(ended):
+            self._tasks_ended[_ENDED[phase]].labels(graph).inc(ended.count(phase))
 
     def _counter(self, name: str, words: str, labels: tuple[str, ...]) -> Counter:
         return Counter(name, words, labels, registry=self.registry)

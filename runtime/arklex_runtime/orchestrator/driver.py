@@ -45,6 +45,9 @@ from arklex_runtime.workers.base import TaskContext
 if TYPE_CHECKING:
     from arklex_runtime.orchestrator.host import RunHost
 
+FAR = 60.0
+"""Seconds from which on no timer is set: nearly every run has a day's timeout and ends within a second."""
+
 _GENERATION = re.compile(r"@\d+/")
 
 
@@ -177,7 +180,11 @@ class RunDriver:
         """Let ``event`` happen now; it is journaled at the end of this iteration of the loop."""
         if self.broken is not None:
             return
-        result = step(self.program, self.state, event)
+        try:
+            result = step(self.program, self.state, event)
+        except Exception as error:
+            self.break_off(error)
+            return
         self._records.append((event.encode(), result.facts))
         for command in result.commands:
             self._obey(command)
@@ -327,14 +334,18 @@ class RunDriver:
         if not records and not batch.signals:
             for call in after:
                 call[0](*call[1:])
-            self._arm()
+            self.arm()
             return
-        batch.seq, batch.events = self._seq, write_batch(records)
+        try:
+            batch.seq, batch.events = self._seq, write_batch(records)
+        except (TypeError, ValueError) as error:
+            self.break_off(error)
+            return
         self._seq += 1
         self._records = []
         self._batch = Batch(self.run_id, self._seq, b"", session_id=self._shared)
         self.host.journal.submit(batch, partial(self._committed, after))
-        self._arm()
+        self.arm()
 
     def _committed(self, after: list[tuple[Any, ...]], error: BaseException | None) -> None:
         if error is not None:
@@ -344,14 +355,18 @@ class RunDriver:
         for call in after:
             call[0](*call[1:])
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """See to it that the run is woken when something is due; what is far off, when the host asks again."""
         due = self.state.next_due
         if due is None or (self._timer is not None and due >= self._armed):
+            return
+        wait = due - self.now()
+        if wait > FAR:
             return
         if self._timer is not None:
             self._timer.cancel()
         self._armed = due
-        self._timer = self.host.loop.call_later(max(0.0, due - self.now()), self._tick)
+        self._timer = self.host.loop.call_later(max(0.0, wait), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -359,7 +374,7 @@ class RunDriver:
         if due is None or self.broken is not None or self._stopping:
             return
         if due > self.now():
-            self._arm()
+            self.arm()
         else:
             self.tell(Tick(self.now(), self.host.random()))
 
@@ -377,7 +392,10 @@ class RunDriver:
             self._timer.cancel()
 
     def break_off(self, error: BaseException) -> None:
-        """The journal refused a commit: this run ends here; a resume goes on from what is durable."""
+        """The journal refused a commit, or a defect of ours showed: this run ends here, it does not hang.
+
+        A resume goes on from what is durable.
+        """
         if self.broken is not None:
             return
         self.broken = error

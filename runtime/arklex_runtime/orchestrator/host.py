@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
 MAX_QUERY = 10_000
-MEMORY_EVERY = 20
-"""Looks for signals (4 a second) between two looks at the memory."""
+SELDOM = 20
+"""Looks for signals (4 a second) between two looks at the memory and at timers that were far off."""
 
 Observer = Callable[[RunDriver, Event], None]
 ApprovalObserver = Callable[[RunDriver, str, str], None]
@@ -123,7 +123,7 @@ class RunHost:
             self._bundles.add(program.digest)
         session = await self.journal.get_session(request.session_id) if request.session_id else session or {}
         now = self.now()
-        run_id = request.run_id or new_run_id(program.root, now)
+        run_id = request.run_id or new_run_id(program.root, now, self.random)
         driver = RunDriver(self, program, run_id, RunState(), 1, request.session_id)
         self.runs[run_id] = driver
         new_run = NewRun(run_id, program.root, program.namespace, program.digest, request.session_id, now)
@@ -237,8 +237,10 @@ class RunHost:
     async def _poll_signals(self) -> None:
         for turn in itertools.count():
             await asyncio.sleep(0.25)
-            if turn % MEMORY_EVERY == 0:
+            if turn % SELDOM == 0:
                 self._memory.check_memory_usage()
+                for driver in tuple(self.runs.values()):
+                    driver.arm()
             if not self.runs:
                 continue
             try:
@@ -279,10 +281,10 @@ class RunHost:
         await self.journal.close()
 
 
-def new_run_id(graph: str, at: float) -> str:
+def new_run_id(graph: str, at: float, random: Callable[[], float]) -> str:
     """``<graph>-<16 digits of base 32>``, a DNS label: milliseconds since the epoch (48 bits), then 32 random bits.
 
     Ids of one graph sort by time, and runs of the same moment lie side by side in the journal (docs/decisions/0002).
     """
-    bits = (int(at * 1000) << 32) | secrets.randbits(32)
+    bits = (int(at * 1000) << 32) | int(random() * (1 << 32))
     return f"{graph[:40].rstrip('-.')}-{base64.b32hexencode(bits.to_bytes(10, 'big')).decode().lower()}"

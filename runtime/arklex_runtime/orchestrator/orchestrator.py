@@ -107,6 +107,7 @@ class Orchestrator:
         driver = await host.start(program, Request(given.query, given.input, given.context, given.session_id))
         await driver.ended
         result = RunResult(host.finished_document(driver))
+        driver.state.dissolve()
         self.monitoring.record_execution(result)
         if check and not result.ok:
             raise RunFailed(result)
