@@ -16,7 +16,7 @@ import yaml
 
 from arklex_api.base import API_VERSION
 
-PATIENCE = 120
+PATIENCE = 90
 """Seconds after which a command counts as hung. Nothing that passes comes near it."""
 
 
@@ -50,7 +50,7 @@ class Command:
             out, err = self.process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            raise
+            raise AssertionError(f"it hangs: {self.process.communicate()}") from None
         return Answer(self.process.returncode, out, err)
 
 
@@ -64,10 +64,10 @@ class Folder:
         (path / "handlers.py").write_text(handlers)
 
     def graph(self, tasks: list[dict[str, Any]], *, concurrency: int = 10, name: str = "graph", **spec: Any) -> None:
-        """Write a graph whose tasks use the functions of ``handlers.py`` as workers."""
+        """Write a graph whose workers are the functions of ``handlers.py``, with ``-`` for ``_``."""
         every = [*tasks, *spec.get("finally", [])]
         used = sorted({task["worker"] for task in every if "worker" in task})
-        documents = [worker(f"handlers:{one}", one, concurrency) for one in used]
+        documents = [worker(f"handlers:{one.replace('-', '_')}", one, concurrency) for one in used]
         graph = {"apiVersion": API_VERSION, "kind": "TaskGraph", "metadata": {"name": name}, "spec": {"tasks": tasks, **spec}}
         (self.path / "graph.yaml").write_text(yaml.safe_dump_all([*documents, graph], sort_keys=False, allow_unicode=True))
 

@@ -10,10 +10,10 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from arklex_api.base import JSON
-from arklex_api.schema import SchemaError
+from arklex_api.jsonvalue import check_json
 from arklex_runtime.dispatch.local import LocalDispatcher
 from arklex_runtime.engine.again import kept
 from arklex_runtime.engine.document import run_document
@@ -116,7 +116,7 @@ class RunHost:
         Raises ValidationError for an input that the graph's schema refuses, a query that is too long, a handler that cannot be
         loaded; DatabaseUnavailable.
         """
-        given = self._accept(program, request)
+        given, context = self._accept(program, request)
         self.workbench.prepare(program)
         if program.digest not in self._bundles:
             await self.journal.put_bundle(program.digest, program.document)
@@ -127,7 +127,7 @@ class RunHost:
         driver = RunDriver(self, program, run_id, RunState(), 1, request.session_id)
         self.runs[run_id] = driver
         new_run = NewRun(run_id, program.root, program.namespace, program.digest, request.session_id, now)
-        driver.begin(Accepted(now, run_id, request.query, given, request.context, session, reuse), new_run)
+        driver.begin(Accepted(now, run_id, request.query, given, context, session, reuse), new_run)
         self._listen()
         return driver
 
@@ -149,13 +149,16 @@ class RunHost:
         return await self.start(program, request, reuse, state.session)
 
     @staticmethod
-    def _accept(program: Program, request: Request) -> JSON:
+    def _accept(program: Program, request: Request) -> tuple[JSON, dict[str, JSON]]:
+        """The input and the context, as JSON and as the schema wants it."""
         if len(request.query) > MAX_QUERY:
             raise ValidationError(f"query has {len(request.query)} characters, more than {MAX_QUERY}")
-        given = {} if request.input is None else request.input
         try:
-            return program.inputs[program.root].accept(given, "input")
-        except SchemaError as error:
+            check_json(request.query, what="query")
+            context = cast("dict[str, JSON]", check_json(request.context, what="context"))
+            given = check_json({} if request.input is None else request.input, what="input")
+            return program.inputs[program.root].accept(given, "input"), context
+        except ValueError as error:
             raise ValidationError(str(error)) from None
 
     async def stored(self, run_id: str) -> tuple[StoredRun, Program, RunState]:

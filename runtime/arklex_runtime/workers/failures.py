@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from typing import Any
 
+import orjson
+
+from arklex_api.jsonvalue import check_json
 from arklex_runtime.errors import RateLimitExceeded, TaskError, ToolNotFoundError, ValidationError
 
 MAX_MESSAGE_BYTES = 4096
 """A message is cut to this many bytes of UTF-8."""
+MAX_DETAILS_BYTES = 64 * 1024
+"""Details of an error beyond that are dropped."""
+_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}\Z")
 
 
 def as_task_error(error: BaseException) -> TaskError:
     """``error`` as the TaskError to record, its message cut; what is no TaskError is of type Failed, its class in details."""
     if isinstance(error, TaskError):
-        return TaskError(error.type, cut(error.message), error.retryable, error.details)
+        return _checked(error)
     if isinstance(error, asyncio.CancelledError):
         return TaskError("Cancelled", "the attempt was cancelled", retryable=False)
     if isinstance(error, RateLimitExceeded):
@@ -21,6 +29,28 @@ def as_task_error(error: BaseException) -> TaskError:
     if isinstance(error, ValidationError | ToolNotFoundError):
         return TaskError("InvalidInput", cut(str(error)), retryable=False)
     return TaskError("Failed", cut(_words(error)), details={"class": class_name(type(error))})
+
+
+def _checked(error: TaskError) -> TaskError:
+    """A handler may have put anything into its TaskError: what is not as it should be is replaced, never refused."""
+    given = vars(error)
+    kind, retryable = given.get("type"), given.get("retryable")
+    known = kind if isinstance(kind, str) and _TYPE.match(kind) else "Failed"
+    message = cut(str(given["message"])) if isinstance(given.get("message"), str | int | float) else cut(_words(error))
+    return TaskError(known, message, retryable if isinstance(retryable, bool) else None, _details(given.get("details")))
+
+
+def _details(details: Any) -> dict[str, Any] | None:
+    """``details`` if they are a map of JSON of at most 64 KiB, else a map that says why they are not kept."""
+    if details is None:
+        return None
+    try:
+        found = check_json(details, what="details")
+        if isinstance(found, dict) and len(orjson.dumps(found)) <= MAX_DETAILS_BYTES:
+            return found
+    except ValueError as error:
+        return {"dropped": str(error)}
+    return {"dropped": f"details must be a map of at most {MAX_DETAILS_BYTES} bytes of JSON"}
 
 
 def cut(message: str) -> str:
