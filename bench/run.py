@@ -33,7 +33,7 @@ PEERS = {
 }
 SHAPES = ("chain5", "fan5", "wide1000", "deep1000", "dag500")
 RATIO_TO = "langgraph_sqlite"
-CEILING = 300.0
+CEILING = 120.0
 """Seconds after which a peer counts as hung."""
 
 Found = dict[str, dict[str, float]]
@@ -75,8 +75,8 @@ def measure(peer: str, options: argparse.Namespace, folder: str) -> Found:
     command = [sys.executable, "-m", f"bench.peers.{peer}", "--shapes", ",".join(options.shapes)]
     command += ["--seconds", str(options.seconds), "--folder", folder]
     try:
-        ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=CEILING, check=False)
-        output, failure = ended.stdout, f"exit code {ended.returncode}" if ended.returncode else ""
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=CEILING, check=False)
+        output, failure = ended.stdout, f"exit code {ended.returncode}: {ended.stderr[-800:]}" if ended.returncode else ""
     except subprocess.TimeoutExpired as expired:
         output, failure = (expired.stdout or b"").decode(), f"still running after {CEILING:.0f} s"
     if failure:
