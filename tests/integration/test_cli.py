@@ -265,6 +265,26 @@ print(sorted({heavy!r} & set(sys.modules)))
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_harm_no_database(arklex: Arklex, closed: str) -> None:
+    line = f'"$@" {closed}'
+    command = ["sh", "-c", line, "sh", *arklex.command("run", "pair.yaml")]
+    done = subprocess.run(command, cwd=arklex.folder, env=arklex.env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [row["phase"] for row in arklex("runs", "--output", "json").works().json] == ["Succeeded"]
+
+
+def test_a_full_device_behind_stdout_exits_3(arklex: Arklex) -> None:
+    with open("/dev/full", "w") as full:
+        command = arklex.command("run", "pair.yaml", "--quiet")
+        done = subprocess.run(
+            command, cwd=arklex.folder, env=arklex.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 3
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_pipe_that_closes_early_is_no_error(arklex: Arklex) -> None:
     process = arklex.start("crds")
     assert process.stdout is not None

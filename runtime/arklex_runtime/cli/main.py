@@ -17,6 +17,7 @@ from arklex_runtime.cli.terminal import Terminal
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's); returns its exit code. Bad input never ends in a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -35,6 +36,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         from arklex_runtime.cli.failures import report
 
         return report(error, terminal)
+
+
+def _open_standard_streams() -> None:
+    """Give 0, 1 and 2 to the null device where they are closed: a database opened there would be written over."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
