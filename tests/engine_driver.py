@@ -119,6 +119,8 @@ class Driver:
         for command in turn.commands:
             self._note(command)
         self.commands += turn.commands
+        for key in [key for key in self.lookups if key not in self.state.open]:
+            del self.lookups[key]
         return turn.commands
 
     def _note(self, command: Command) -> None:

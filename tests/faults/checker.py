@@ -27,13 +27,17 @@ OK, FAILED, LOST, INTERRUPTED = "ok", "failed", "lost", "interrupted"
 
 @dataclass(slots=True)
 class Findings:
-    """What one check found. ``violations`` are sentences that begin with the invariant."""
+    """What one check found. ``violations`` are sentences that begin with the invariant.
+
+    ``interrupted`` are the attempts that a death or a stop ended, ``lost`` those that a death ended.
+    """
 
     violations: list[str] = field(default_factory=list)
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: int = 0
     succeeded: int = 0
     interrupted: int = 0
+    lost: int = 0
     duplicates: int = 0
     refused: int = 0
 
@@ -217,6 +221,7 @@ def _add(findings: Findings, one: Check) -> None:
     findings.runs += 1
     findings.succeeded += row.phase == "Succeeded"
     findings.interrupted += sum(fate in (LOST, INTERRUPTED) for fate in fold.fates.values())
+    findings.lost += sum(fate == LOST for fate in fold.fates.values())
     findings.duplicates += one.duplicates
     findings.refused += fold.state.refused
 

@@ -27,8 +27,9 @@ class Victim:
         self._server = server
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        os.kill(self.pid, number)
+        """Send it a signal, unless it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def end(self) -> int:
         """Wait for it."""

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -59,20 +60,23 @@ class Bench:
         self.trials = 0
         self.expected: dict[str, Any] = {}
         self.reached: dict[str, int] = {}
-        self.violations: list[str] = []
+        self.seconds = 0.0
 
     async def undisturbed(self) -> None:
         """Learn what a run ends as, and which boundaries it passes how often."""
-        life = self._life(1)
-        assert self.server.run(life) == 0
+        life = self.life(1)
+        began = time.monotonic()
+        code = self.server.run(life)
+        self.seconds = time.monotonic() - began
+        assert code == 0, self._error(life)
         outcome = outcome_of(life)
-        assert outcome["error"] is None
         findings = await check(life.db, Path(life.ledger), life.runs)
         assert findings.violations == [] and findings.duplicates == 0
         self.expected = comparable(findings.documents["r0"])
         self.reached = outcome["reached"]
 
-    def _life(self, runs: int, plan: Kill | None = None) -> Life:
+    def life(self, runs: int, plan: Kill | None = None) -> Life:
+        """One life of this trial's processes."""
         folder = self._folder / f"trial{self.trials}"
         folder.mkdir(exist_ok=True)
         names = [f"r{i}" for i in range(runs)]
@@ -85,7 +89,7 @@ class Bench:
         violations: list[str] = []
         known: dict[str, list[bytes]] = {}
         for kill in (*trial.kills, None):
-            life = self._life(trial.runs, kill)
+            life = self.life(trial.runs, kill)
             code = self.server.run(life)
             if code not in (0, -signal.SIGKILL):
                 return [f"a victim ended with {code}: {self._error(life)}"]
@@ -122,7 +126,7 @@ class Bench:
         wrong = [
             f"{run} ended otherwise than undisturbed: {comparable(document)} instead of {self.expected}"
             for run, document in findings.documents.items()
-            if _without_times(comparable(document)) != _without_times(self.expected)
+            if without_times(comparable(document)) != without_times(self.expected)
         ]
         if missing := set(life.runs) - set(findings.documents):
             wrong.append(f"{sorted(missing)} never ran")
@@ -158,7 +162,7 @@ def _session(db: Path) -> dict[str, Any]:
     return found
 
 
-def _without_times(document: dict[str, Any]) -> dict[str, Any]:
+def without_times(document: dict[str, Any]) -> dict[str, Any]:
     """The decision of an approval carries its time."""
     check_task = document["tasks"].get("check")
     if check_task and check_task["output"]:

@@ -190,6 +190,7 @@ def test_plan_prints_levels_and_renders_what_is_known(arklex: Arklex) -> None:
     given = arklex("plan", "pair.yaml", "--input", '{"x": 3}', "--query", "hi", "--output", "json").works().json
     assert given["levels"][0][0]["with"] == {"value": {"x": 3, "q": "hi", "c": {}}}
     assert given["levels"][1][0]["when"]["waitsFor"] == ["first"]
+    assert given["finally"][0]["value"]["waitsFor"] == ["the run"]
     assert "level 1" in arklex("plan", "pair.yaml", "--input", '{"x": 3}').works().out
     assert arklex("plan", "pair.yaml", "--input", '{"x": "no"}', "--output", "json").fails(2).reasons == ["Invalid"]
     assert arklex("runs", "--output", "json").json == []

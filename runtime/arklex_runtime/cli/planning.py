@@ -14,6 +14,9 @@ from arklex_runtime.cli.failures import Refused
 from arklex_runtime.cli.inputs import accepted_manifests, choose_graph, read_json, read_map
 from arklex_runtime.cli.terminal import Terminal
 
+_KNOWN = (("id",), ("graph",), ("startedAt",))
+"""What ``run`` holds before its end."""
+
 
 def plan_files(
     terminal: Terminal, files: Sequence[str], graph: str | None, query: str | None, input: str | None, context: str | None
@@ -82,6 +85,8 @@ def _value(template: Template, source: JSON, scope: Mapping[str, JSON], item: st
     roots = {reference.root for reference in template.references}
     read = (reference for reference in template.references if reference.root == "tasks" and reference.path)
     needs = sorted({str(reference.path[0]) for reference in read})
+    if any(reference.root == "run" and reference.path[:1] not in _KNOWN for reference in template.references):
+        needs.append("the run")
     if needs:
         return {"waitsFor": needs, "template": source}
     if roots & {item, "index"} and not roots & {"item", "index", item} <= scope.keys():
