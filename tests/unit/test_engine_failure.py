@@ -194,6 +194,11 @@ def test_a_fallback_worker_is_tried_once_and_the_first_error_kept() -> None:
     assert task["error"]["type"] == "B" and task["error"]["details"]["fallback"]["type"] == "C"
 
 
+def test_an_error_that_is_the_same_object_again_is_another_error() -> None:
+    task = run(one(fallback={"worker": "v"}), {"a": err("Same")}).task("a")
+    assert task["error"]["details"]["fallback"]["type"] == "Same"
+
+
 def test_fallback_task_runs_only_then() -> None:
     graph = """
 onFailure: continue
