@@ -6,7 +6,7 @@ from arklex_api.base import JSON
 from arklex_api.schema import JsonSchema, SchemaError
 from arklex_runtime.engine.state import RunState, Scope, Unit
 from arklex_runtime.errors import AlreadyDecided, ApprovalNotFound, ConflictError, ValidationError
-from arklex_runtime.orchestrator.driver import path_of
+from arklex_runtime.orchestrator.attempt import path_of
 
 
 def check_decision(state: RunState, task: str, approved: bool, data: JSON) -> bool:

@@ -6,8 +6,6 @@ Callbacks all the way, no task of its own: at 32 concurrent runs an asyncio task
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -39,26 +37,14 @@ from arklex_runtime.engine.state import RunState, Status, Unit
 from arklex_runtime.engine.step import outstanding, start, step, write_batch
 from arklex_runtime.engine.turn import TurnError
 from arklex_runtime.engine.units import start_of
+from arklex_runtime.orchestrator.attempt import AttemptContext, path_of
 from arklex_runtime.state.records import Batch, CachePut, EndOfRun, NewRun, Signal
-from arklex_runtime.workers.base import TaskContext
 
 if TYPE_CHECKING:
     from arklex_runtime.orchestrator.host import RunHost
 
 FAR = 60.0
 """Seconds from which on no timer is set: nearly every run has a day's timeout and ends within a second."""
-
-_GENERATION = re.compile(r"@\d+/")
-
-
-def path_of(key: str) -> str:
-    """A unit's key as people name it: without the generations of retried sub-graphs."""
-    return _GENERATION.sub("/", key) if "@" in key else key
-
-
-def idempotency_key(run_id: str, key: str, stage: int) -> str:
-    """The same for every attempt of a task or item, lost, retried or resumed; another for its fallback."""
-    return hashlib.sha256(f"{run_id}/{path_of(key)}{'#fallback' if stage else ''}".encode()).hexdigest()[:32]
 
 
 class RunDriver:
@@ -210,15 +196,15 @@ class RunDriver:
         task = unit.task.node.task
         timeout = seconds(task.timeout) if task.timeout else None
         name = path_of(unit.key)
-        context = TaskContext(
+        context = AttemptContext(
             self.run_id,
             name,
             command.action,
             command.attempt,
-            idempotency_key(self.run_id, unit.key, unit.stage),
-            None,
+            unit.key,
+            unit.stage,
             dict(unit.task.session),
-            host.workbench.logger(self.run_id, name, command.attempt),
+            host.workbench.log,
         )
         graph = unit.task.scope.graph
         context.tools = host.workbench.tools_of(self.program, graph)

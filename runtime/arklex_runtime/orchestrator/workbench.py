@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, MutableMapping
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import orjson
 
@@ -45,14 +45,6 @@ class ToolRunner:
         return self._registry.execute_admitted(self._name, inputs, context)
 
 
-class TaskLog(logging.LoggerAdapter[logging.Logger]):
-    """A task's logger: its lines carry the run, the task and the attempt."""
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Add the fields."""
-        return msg, {**kwargs, "extra": {**(self.extra or {}), **kwargs.get("extra", {})}}
-
-
 class Workbench:
     """Lanes and tool registries, made once for each Worker or set of tools and shared by all runs that name them.
 
@@ -74,7 +66,7 @@ class Workbench:
         self._http: HttpSessions | None = None
         self._importable = ExitStack()
         self._paths: set[tuple[str, ...]] = set()
-        self._log = logging.getLogger("arklex.task")
+        self.log = logging.getLogger("arklex.task")
         self._lanes: dict[tuple[str, bytes], Lane] = {}
         self._registries: dict[tuple[str, bytes], ToolRegistry] = {}
         self._by_program: dict[str, tuple[dict[str, Lane], dict[str, ToolRegistry], dict[tuple[str, str], Lane]]] = {}
@@ -157,10 +149,6 @@ class Workbench:
         """Take one call of the tool's rate limit: 0, or the seconds to wait."""
         registry = self.tools_of(cast("RunDriver", job.owner).program, job.graph)
         return registry.admit(job.tool or "")
-
-    def logger(self, run_id: str, task: str, attempt: int) -> TaskLog:
-        """The logger of one attempt."""
-        return TaskLog(self._log, {"run": run_id, "task": task, "attempt": attempt})
 
     def clear_caches(self) -> None:
         """Give memory back: the result cache's first level and what workers and tools keep (MemoryManager)."""

@@ -1,0 +1,78 @@
+"""What a handler is told of its attempt, made for every attempt and so no dearer than it must be."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+from arklex_api.base import JSON
+from arklex_runtime.workers.base import TaskContext
+
+_GENERATION = re.compile(r"@\d+/")
+
+
+def path_of(key: str) -> str:
+    """A unit's key as people name it: without the generations of retried sub-graphs."""
+    return _GENERATION.sub("/", key) if "@" in key else key
+
+
+def idempotency_key(run_id: str, key: str, stage: int) -> str:
+    """The same for every attempt of a task or item, lost, retried or resumed; another for its fallback."""
+    return hashlib.sha256(f"{run_id}/{path_of(key)}{'#fallback' if stage else ''}".encode()).hexdigest()[:32]
+
+
+class TaskLog(logging.LoggerAdapter[logging.Logger]):
+    """A task's logger: its lines carry the run, the task and the attempt."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add the fields."""
+        return msg, {**kwargs, "extra": {**(self.extra or {}), **kwargs.get("extra", {})}}
+
+
+class AttemptContext(TaskContext):
+    """A TaskContext whose key and logger are made when a handler asks for them; most do not."""
+
+    __slots__ = ("_key", "_log", "_stage")
+
+    def __init__(
+        self,
+        run_id: str,
+        task_name: str,
+        action: str | None,
+        attempt: int,
+        key: str,
+        stage: int,
+        session: dict[str, JSON],
+        log: logging.Logger,
+    ) -> None:
+        self.run_id = run_id
+        self.task_name = task_name
+        self.action = action
+        self.attempt = attempt
+        self.deadline = None
+        self.session = session
+        self.tools = None
+        self._key = key
+        self._stage = stage
+        self._log = log
+
+    @property
+    def idempotency_key(self) -> str:
+        """See the function of this name."""
+        return idempotency_key(self.run_id, self._key, self._stage)
+
+    @idempotency_key.setter
+    def idempotency_key(self, value: str) -> None:
+        raise AttributeError("the idempotency key is made of the run and the task")
+
+    @property
+    def logger(self) -> TaskLog:
+        """The attempt's logger."""
+        return TaskLog(self._log, {"run": self.run_id, "task": self.task_name, "attempt": self.attempt})
+
+    @logger.setter
+    def logger(self, value: Any) -> None:
+        raise AttributeError("the logger is made of the attempt")
