@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from arklex_runtime.engine.commands import CancelAttempt, Command
 from arklex_runtime.engine.events import (
     Accepted,
     CacheHit,
@@ -24,8 +25,12 @@ from arklex_runtime.engine.times import rfc3339
 
 
 def history(program: Program, batches: Iterable[bytes]) -> list[dict[str, Any]]:
-    """``{at, event, task, attempt, message}`` in order; task, attempt and message where they apply."""
+    """``{at, event, task, attempt, message, until}`` in order; all but the first two where they apply.
+
+    ``until`` is when a retry is due or an approval expires.
+    """
     state, found = RunState(), []
+    started: set[tuple[str, int]] = set()
     for batch in batches:
         for record, facts in read_batch(batch):
             event = decode(record)
@@ -33,9 +38,12 @@ def history(program: Program, batches: Iterable[bytes]) -> list[dict[str, Any]]:
                 found.append({"at": rfc3339(record[2]), "event": "Claimed", "message": f"owner {record[1]} took the run over"})
                 continue
             entry = _entry(event)
-            step(program, state, event, facts)
+            turn = step(program, state, event, facts)
             if entry is not None:
                 found.append(entry)
+            if isinstance(event, Started):
+                started.add((event.key, event.attempt))
+            found += [_cut(event.at, one) for one in _cancelled(turn.commands) if (one.key, one.attempt) in started]
     if state.finished_at is not None:
         found.append({"at": rfc3339(state.finished_at), "event": state.phase, "message": _end(state)})
     else:
@@ -66,6 +74,18 @@ def _entry(event: Event) -> dict[str, Any] | None:
     return {"at": at, "event": "Accepted"} if isinstance(event, Accepted) else None
 
 
+def _cancelled(commands: Iterable[Command]) -> list[CancelAttempt]:
+    return [command for command in commands if isinstance(command, CancelAttempt)]
+
+
+def _cut(at: float, command: CancelAttempt) -> dict[str, Any]:
+    """An attempt that the engine ended: no event of its own tells of it."""
+    late = command.reason == "Timeout"
+    message = "the attempt took longer than its timeout" if late else "stopped with its run or siblings"
+    event = "TimedOut" if late else "Cancelled"
+    return {"at": rfc3339(at), "event": event, "task": command.key, "attempt": command.attempt, "message": message}
+
+
 def _end(state: RunState) -> str:
     error = state.root.error if state.root else None
     return error["message"] if error else ""
@@ -84,13 +104,15 @@ _WHY = {
 def waiting(state: RunState) -> list[dict[str, Any]]:
     """Why each unit of an unfinished run that does not run waits."""
     found: list[dict[str, Any]] = []
+    due = {target: rfc3339(at) for at, _, kind, target, _ in state.timers if kind in ("retry", "approval")}
     for scope in _scopes(state.root):
         for task in scope.tasks:
             for unit in task.units:
                 if unit.status in _WHY:
                     error = (unit.error or {}).get("message", "")
                     why = _WHY[unit.status].format(run=state.run_id, task=unit.key, error=error)
-                    found.append({"at": rfc3339(state.now), "event": "Waiting", "task": unit.key, "message": why})
+                    entry = {"at": rfc3339(state.now), "event": "Waiting", "task": unit.key, "message": why}
+                    found.append({**entry, "until": due[unit]} if unit in due else entry)
     return found
 
 
