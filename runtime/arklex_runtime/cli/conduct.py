@@ -137,13 +137,13 @@ def _again(stage: Stage, files: Sequence[str], path: Sequence[str], begin: Begin
 
 
 def _conduct(stage: Stage, begin: Begin, folders: Sequence[Path]) -> int:
-    from arklex_runtime.orchestrator.orchestrator import _loop_factory
+    from arklex_runtime.orchestrator.orchestrator import loop_factory
     from arklex_runtime.workers.imports import handler_path
 
     interrupts = Interrupts()
     with interrupts.installed(), handler_path(folders):
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 return runner.run(_play(stage, begin, interrupts))
         except KeyboardInterrupt:
             return interrupts.code or 130

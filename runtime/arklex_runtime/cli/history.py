@@ -39,7 +39,7 @@ def _show_events(terminal: Terminal, events: Sequence[Mapping[str, Any]]) -> Non
             event["event"],
             event.get("task", ""),
             str(event.get("attempt", "")),
-            " ".join(event.get("message", "").split()),
+            _words(event),
         )
         for event in events
     ]
@@ -71,3 +71,8 @@ def _remark(task: Mapping[str, Any]) -> str:
     if task["error"]:
         parts.append(error_text(task["error"]))
     return "; ".join(" ".join(part.split()) for part in parts)
+
+
+def _words(event: Mapping[str, Any]) -> str:
+    until = f" (until {event['until']})" if event.get("until") else ""
+    return " ".join(event.get("message", "").split()) + until

@@ -79,7 +79,7 @@ class Orchestrator:
             asyncio.get_running_loop()
         except RuntimeError:
             if self._runner is None:
-                self._runner = asyncio.Runner(loop_factory=_loop_factory())
+                self._runner = asyncio.Runner(loop_factory=loop_factory())
             return self._runner.run(self.arun(task_graph, query, context, **options))
         raise RuntimeError("Orchestrator.run cannot be called in a running event loop: use 'await orchestrator.arun(…)'")
 
@@ -190,7 +190,8 @@ def _environ(provider: str, api_key: str) -> dict[str, str]:
     return {**os.environ, USUAL_VARIABLES.get(provider, "OPENAI_API_KEY"): api_key}
 
 
-def _loop_factory() -> Any:
+def loop_factory() -> Any:
+    """What makes event loops: uvloop's where it is installed, else None for asyncio's own."""
     try:
         import uvloop
     except ImportError:
