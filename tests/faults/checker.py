@@ -16,7 +16,7 @@ from arklex_runtime.engine.events import Event, Finished, Interrupted, Lost, Sta
 from arklex_runtime.engine.program import Program
 from arklex_runtime.engine.state import RunState, Scope, TaskState, Unit
 from arklex_runtime.engine.step import read_batch, step
-from arklex_runtime.orchestrator.driver import path_of
+from arklex_runtime.orchestrator.attempt import path_of
 from arklex_runtime.state.journal import open_journal
 from arklex_runtime.state.records import StoredRun
 from tests.faults.ledger import ACCEPTED, BEGIN, COMMITTED, END, Entry, read_ledger

@@ -31,6 +31,15 @@ class Victim:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
     def end(self) -> int:
         """Wait for it."""
         return int(self._server.hear())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -156,7 +157,8 @@ def digest(task: str, inputs: Any) -> str:
 class Handlers:
     """The handlers of one victim: each writes its effects into the ledger and passes boundaries of its own."""
 
-    def __init__(self, ledger: Ledger, faults: Faults) -> None:
+    def __init__(self, ledger: Ledger, faults: Faults, pace: float) -> None:
+        self._pace = pace
         self._ledger = ledger
         self._faults = faults
 
@@ -167,11 +169,12 @@ class Handlers:
 
     async def work(self, inputs: Any, context: TaskContext) -> Any:
         self._begin(context)
-        await asyncio.sleep(0)
+        await asyncio.sleep(self._pace)
         return self._end(inputs, context)
 
     def thread(self, inputs: Any, context: TaskContext) -> Any:
         self._begin(context)
+        time.sleep(self._pace)
         return self._end(inputs, context)
 
     async def flaky(self, inputs: Any, context: TaskContext) -> Any:

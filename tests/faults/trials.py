@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -60,14 +59,11 @@ class Bench:
         self.trials = 0
         self.expected: dict[str, Any] = {}
         self.reached: dict[str, int] = {}
-        self.seconds = 0.0
 
     async def undisturbed(self) -> None:
         """Learn what a run ends as, and which boundaries it passes how often."""
         life = self.life(1)
-        began = time.monotonic()
         code = self.server.run(life)
-        self.seconds = time.monotonic() - began
         assert code == 0, self._error(life)
         outcome = outcome_of(life)
         findings = await check(life.db, Path(life.ledger), life.runs)
@@ -75,13 +71,13 @@ class Bench:
         self.expected = comparable(findings.documents["r0"])
         self.reached = outcome["reached"]
 
-    def life(self, runs: int, plan: Kill | None = None) -> Life:
+    def life(self, runs: int, plan: Kill | None = None, pace: float = 0.0) -> Life:
         """One life of this trial's processes."""
         folder = self._folder / f"trial{self.trials}"
         folder.mkdir(exist_ok=True)
         names = [f"r{i}" for i in range(runs)]
         db, ledger, out = (str(folder / name) for name in ("journal.db", "ledger", "out"))
-        return Life(db, ledger, out, self.graph, names, plan, "s" if self.graph in SESSION else None, PAGES)
+        return Life(db, ledger, out, self.graph, names, plan, "s" if self.graph in SESSION else None, PAGES, pace)
 
     async def run(self, trial: Trial) -> list[str]:
         """Do one trial; returns what is wrong."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import json
 import signal
 from dataclasses import asdict, dataclass, field
@@ -15,7 +16,8 @@ import uvloop
 from arklex_runtime.engine.events import Accepted, Event, Finished
 from arklex_runtime.engine.program import Program
 from arklex_runtime.errors import ArklexError, DatabaseUnavailable
-from arklex_runtime.orchestrator.driver import RunDriver, path_of
+from arklex_runtime.orchestrator.attempt import path_of
+from arklex_runtime.orchestrator.driver import RunDriver
 from arklex_runtime.orchestrator.host import Request, RunHost
 from arklex_runtime.orchestrator.workbench import Workbench
 from arklex_runtime.security.secrets import SecretResolver
@@ -32,7 +34,7 @@ class Life:
     """What one process is to do: end the runs of ``graph`` called ``runs``, in the database ``db``.
 
     ``plan`` is the boundary to die at. ``out`` gets what came of it: documents, boundaries reached, or the error.
-    ``pages``: after how many the log is copied into the database.
+    ``pages``: after how many the log is copied into the database. ``pace``: seconds that each handler takes.
     """
 
     db: str
@@ -43,6 +45,7 @@ class Life:
     plan: tuple[str, str, int] | None = None
     session: str | None = None
     pages: int = 2000
+    pace: float = 0.0
 
     @classmethod
     def of(cls, text: str) -> Life:
@@ -71,7 +74,8 @@ class Outcome:
 
 
 def live(life: Life, programs: dict[str, Program] | None = None) -> int:
-    """Do it; returns the exit code: 0, or 3 for an error, which is then in ``out``."""
+    """Do it; returns the exit code: 0, or 3 for an error, which is then in ``out``. SIGUSR1 makes it say where it is."""
+    faulthandler.register(signal.SIGUSR1)
     faults = Faults(life.plan)
     faults.install()
     vars(sqlite)["CHECKPOINT_PAGES"] = life.pages
@@ -90,7 +94,7 @@ def live(life: Life, programs: dict[str, Program] | None = None) -> int:
 
 async def _live(life: Life, faults: Faults, outcome: Outcome, graph: Program) -> None:
     ledger = Ledger(life.ledger)
-    workbench = Workbench(SecretResolver(), ResultCache(), Handlers(ledger, faults).given())
+    workbench = Workbench(SecretResolver(), ResultCache(), Handlers(ledger, faults, life.pace).given())
     journal = await open_journal(life.db)
     faults.wrap_submit(journal)
     host = RunHost(journal, workbench, max_workers=2)

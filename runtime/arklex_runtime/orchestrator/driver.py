@@ -62,6 +62,7 @@ class RunDriver:
         "_dirty",
         "_events",
         "_jobs",
+        "_reading",
         "_records",
         "_seq",
         "_shared",
@@ -94,6 +95,7 @@ class RunDriver:
         self._dirty = False
         self._jobs: dict[str, Job] = {}
         self._events: deque[Event] | None = deque() if session_id else None
+        self._reading = False
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
         self._armed = 0.0
@@ -141,7 +143,8 @@ class RunDriver:
             self.deliver(event)
             return
         self._events.append(event)
-        if len(self._events) == 1:
+        if not self._reading:
+            self._reading = True
             self._read_session()
 
     def _read_session(self) -> None:
@@ -153,14 +156,13 @@ class RunDriver:
         elif self._events:
             if data != self.state.session:
                 self.deliver(SessionRead(self.now(), data))
-            self.deliver(self._events[0])
+            self.deliver(self._events.popleft())
             self._after.append((self._next_event,))
 
     def _next_event(self) -> None:
-        if self._events:
-            self._events.popleft()
-            if self._events:
-                self._read_session()
+        self._reading = bool(self._events)
+        if self._reading:
+            self._read_session()
 
     def deliver(self, event: Event) -> None:
         """Let ``event`` happen now; it is journaled at the end of this iteration of the loop."""
@@ -365,9 +367,11 @@ class RunDriver:
             self.tell(Tick(self.now(), self.host.random()))
 
     def interrupt(self) -> None:
-        """Give back what runs, for a resume; nothing is charged."""
+        """Give back what runs, for a resume; nothing is charged. What has ended is kept, read session or not."""
         self._stopping = True
-        self._events = None
+        held, self._events = self._events, None
+        for event in held or ():
+            self.deliver(event)
         for job in list(self._jobs.values()):
             unit = self.state.open.get(job.key)
             if unit is not None and unit.status is Status.RUNNING:
