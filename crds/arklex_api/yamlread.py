@@ -124,7 +124,8 @@ def _syntax(error: yaml.MarkedYAMLError, data: bytes, file: str) -> Problem:
     if b"\t" in text[: len(text) - len(text.lstrip())]:
         return Problem("", "InvalidYAML", "a tab in the indentation: YAML is indented with spaces", file, line)
     context = f" {error.context}" if error.context else ""
-    return Problem("", "InvalidYAML", f"not YAML:{context}{':' if context else ''} {error.problem}", file, line)
+    hint = "; quote the whole string that holds ${…}" if b"${" in text else ""
+    return Problem("", "InvalidYAML", f"not YAML:{context}{':' if context else ''} {error.problem}{hint}", file, line)
 
 
 class _Reader:

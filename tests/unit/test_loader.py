@@ -122,6 +122,12 @@ def test_what_is_no_yaml_has_a_line(data: bytes, message: str, line: int) -> Non
     assert (problem.reason, problem.file, problem.line) == ("InvalidYAML", "f.yaml", line)
 
 
+@pytest.mark.parametrize("line", ["when: ${input.x ? true : false}", "with: {x: ${tasks.a.output}}"])
+def test_an_expression_that_yaml_takes_apart_is_to_be_quoted(line: str) -> None:
+    (problem,) = load_text(f"a: 1\n{line}\n").problems
+    assert problem.line == 2 and problem.message.endswith("quote the whole string that holds ${…}")
+
+
 def test_a_lone_surrogate_in_text_is_a_problem() -> None:
     assert only(load_text("a: \ud800")) == "InvalidYAML  1"
 
