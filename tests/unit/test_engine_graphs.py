@@ -159,6 +159,22 @@ def test_a_timed_out_child_is_retried_after_its_finally() -> None:
     driver.check()
 
 
+def test_each_attempt_of_a_child_has_its_time() -> None:
+    script: Script = {"p/x": HANG, "p@2/x": HANG}
+    driver = Driver(program_of("[{name: p, graph: sub, timeout: 5s, retry: {limit: 1}}]", sub=LEAVING), script).begin().finish()
+    assert driver.task("p")["attempts"] == 2 and driver.task("p")["error"]["type"] == "Timeout" and driver.ended == "Failed"
+    assert driver.document["finishedAt"] == "2023-11-14T22:13:31.000Z"
+    driver.check()
+
+
+def test_a_cut_task_ends_with_the_last_of_many_sub_graphs() -> None:
+    each = {"name": "p", "graph": "sub", "forEach": {"items": list(range(2000))}}
+    driver = Driver(program_of({"maxParallel": 10_000, "tasks": [each]}, sub=LEAVING)).begin()
+    driver.do("p[7]/x", err())
+    driver.run()
+    assert driver.ended == "Failed" and driver.state.root is not None and driver.state.root.tasks[0].children == 0
+
+
 def test_a_failing_item_waits_for_its_siblings_finally() -> None:
     each = "[{name: p, graph: sub, forEach: {items: [0, 1]}}, {name: after, worker: w, dependsOn: [p]}]"
     driver = Driver(program_of(each, sub=LEAVING)).begin()

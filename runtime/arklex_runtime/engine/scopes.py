@@ -191,6 +191,7 @@ def child_done(turn: Turn, unit: Unit, scope: Scope) -> None:
     unit.status = Status.IDLE
     if unit.task.cut is not None:
         unit.status = Status.DONE
+        unit.task.children -= 1
         tasks.finish_cut(turn, unit.task)
     elif unit.cut is not None:
         error, unit.cut = unit.cut, None

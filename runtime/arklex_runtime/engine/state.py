@@ -76,10 +76,14 @@ class Unit:
 
 
 class TaskState:
-    """One task of one scope. ``allowed``: it failed under ``onError: continue``, or its own ``when`` said no."""
+    """One task of one scope. ``allowed``: it failed under ``onError: continue``, or its own ``when`` said no.
+
+    ``children``: sub-graphs that a cut task waits for. ``users``: tasks that may still want it as their fallback.
+    """
 
     __slots__ = (
         "allowed",
+        "children",
         "cut",
         "done",
         "error",
@@ -116,6 +120,7 @@ class TaskState:
         self.errors: list[dict[str, Any]] = []
         self.reason: str | None = None
         self.allowed = False
+        self.children = 0
         self.wanted = False
         self.reused = False
         self.cut: tuple[str, dict[str, Any] | None, str | None] | None = None

@@ -280,6 +280,5 @@ _WORK: dict[str, Callable[..., None]] = {
     "want": tasks.want,
     "halt": scopes.halt,
     "cancel": scopes.cancel,
-    "cut": tasks.cut,
     "release": tasks.release_fallback,
 }

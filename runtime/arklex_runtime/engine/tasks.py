@@ -138,8 +138,7 @@ def _item_done(turn: Turn, unit: Unit, output: JSON, error: Error | None) -> Non
     else:
         indexed = {**error, "details": {**(error.get("details") or {}), "index": unit.index}}
         if task.node.task.on_error != "continue":
-            turn.work.appendleft(("cut", task, (FAILED, indexed, None)))
-            task.cut = (FAILED, indexed, None)
+            cut(turn, task, (FAILED, indexed, None))
             return
         task.errors.append({"index": unit.index, **error})
         task.error = task.error or indexed
@@ -267,6 +266,7 @@ def cut(turn: Turn, task: TaskState, verdict: tuple[str, Error | None, str | Non
     task.cut = verdict
     for unit in task.units:
         if unit.status is not Status.DONE and not units.cut_off(turn, unit) and unit.child is not None:
+            task.children += 1
             cause = verdict[1] or failure("Cancelled", "the run stopped")
             turn.work.append(
                 ("cancel", unit.child, cause if verdict[0] == CANCELLED else failure("Cancelled", "a sibling failed"))
@@ -276,7 +276,7 @@ def cut(turn: Turn, task: TaskState, verdict: tuple[str, Error | None, str | Non
 
 def finish_cut(turn: Turn, task: TaskState) -> None:
     """Give a cut task its phase if nothing of it runs any more."""
-    if task.terminal or task.cut is None or any(unit.status is Status.CHILD for unit in task.units):
+    if task.terminal or task.cut is None or task.children:
         return
     phase, error, reason = task.cut
     if phase == FAILED and error is not None:
