@@ -112,6 +112,8 @@ def _accepted(turn: Turn, event: Accepted) -> None:
     state.reuse = event.reuse or {}
     base = base_values(event.input, event.query, event.context, event.session, event.run_id, program.root, turn.now)
     state.root = Scope(program.plan, program.root, "", None, base, turn.now)
+    for name in state.reuse:
+        state.root.tasks[program.plan.by_name[name]].wanted = True
     scopes.begin(turn, state.root)
 
 
