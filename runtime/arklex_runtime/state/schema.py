@@ -49,7 +49,6 @@ events = Table(
     Column("run_id", Text, primary_key=True),
     Column("seq", Integer, primary_key=True),
     Column("events", LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 signals = Table(

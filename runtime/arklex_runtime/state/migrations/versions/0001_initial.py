@@ -41,7 +41,6 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Text(), primary_key=True),
         sa.Column("seq", sa.Integer(), primary_key=True),
         sa.Column("events", sa.LargeBinary(), nullable=False),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "signals",
