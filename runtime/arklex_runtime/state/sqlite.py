@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from arklex_runtime.errors import DatabaseUnavailable
@@ -17,7 +18,7 @@ from arklex_runtime.state.owners import OwnerLock
 from arklex_runtime.state.queue import LATER, Later, Outcome
 from arklex_runtime.state.records import Batch
 from arklex_runtime.state.sqlite_file import Opened, SqliteUrl, open_database, translate
-from arklex_runtime.state.statements import INSERT_EVENTS, SQLITE, Steps
+from arklex_runtime.state.statements import INSERT_EVENTS, SQLITE, Params, Steps
 
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ ON_THE_SPOT = 3
 """Milliseconds that the loop may be held up by another process's commit; then a thread waits."""
 CHECKPOINT_PAGES = 2000
 """Pages written (8 MB) after which a thread copies the log into the database: that is where NORMAL calls fsync."""
+ROWS = 64
+"""Rows of events that one statement inserts at most; sqlite3 keeps that many statements compiled."""
 LONG_LOG = 16_000
 """Pages in the log (64 MB) at which writers are made to wait so that it starts afresh: under steady load it never would.
 
@@ -53,7 +56,10 @@ def _drive(connection: sqlite3.Connection, work: Steps[T]) -> T:
     try:
         statement, params = next(work)
         while True:
-            if isinstance(params, list):
+            if statement is INSERT_EVENTS and isinstance(params, list):
+                _append(connection, params)
+                rows = []
+            elif isinstance(params, list):
                 connection.executemany(statement, params)
                 rows = []
             else:
@@ -62,6 +68,21 @@ def _drive(connection: sqlite3.Connection, work: Steps[T]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def _append(connection: sqlite3.Connection, rows: list[Params]) -> None:
+    """Insert events, many rows a statement: a group's insert takes two thirds of the time of one for each row."""
+    for start in range(0, len(rows), ROWS):
+        chunk = rows[start : start + ROWS]
+        values: list[Any] = []
+        for row in chunk:
+            values += (row["run_id"], row["seq"], row["events"])
+        connection.execute(_insert(len(chunk)), values)
+
+
+@lru_cache(maxsize=ROWS)
+def _insert(rows: int) -> str:
+    return f"INSERT INTO events (run_id, seq, events) VALUES {', '.join(['(?, ?, ?)'] * rows)}"
 
 
 class SqliteDatabase:
