@@ -169,10 +169,8 @@ class SqliteDatabase:
         self._count(batches)
 
     def _count(self, batches: list[Batch]) -> None:
-        """Estimate the growth of the log: a commit writes at least a page, a batch its bytes."""
-        self._pages += 2
-        for batch in batches:
-            self._pages += 1 + (len(batch.events) >> 12)
+        """Estimate the growth of the log: a commit writes the last pages of a table and two indices, and its events' bytes."""
+        self._pages += 5 + (sum([len(batch.events) for batch in batches]) >> 11)
         if self._pages >= CHECKPOINT_PAGES and not self._memory:
             self._pages = 0
             self._pool().submit(self._checkpoint)
