@@ -113,6 +113,7 @@ EVENTS: list[Event] = [
     Started(T0, "a", 1),
     Finished(T0, "a", 1, {"x": None}, None, 9),
     Finished(T0, "a", 1, None, error(), 0, 0.25),
+    Finished(T0, "a", 1, 1, None, 3, 0.25),
     Lost(T0, "a", 1),
     Interrupted(T0, "a", 1),
     CacheHit(T0, "a", [1]),
@@ -165,6 +166,16 @@ def test_the_short_way_of_a_start_is_the_long_one() -> None:
 
 def _has_more(driver: Driver, than: int) -> bool:
     return len(driver.journal) > than
+
+
+def test_a_success_may_lead_to_a_retry_and_its_delay_stands() -> None:
+    sub = {"tasks": [{"name": "x", "worker": "w"}], "output": "${tasks.x.output.nope}"}
+    retry = {"limit": 1, "errors": ["InvalidOutput"]}
+    driver = Driver(program_of({"tasks": [{"name": "p", "graph": "sub", "retry": retry}]}, sub=sub)).begin()
+    driver.start("p/x")
+    driver.end("p/x", ok(1), jitter=0.0)
+    assert driver.state.next_due == T0 + 0.9
+    driver.check()
 
 
 def test_a_journal_cut_anywhere_folds_to_what_was() -> None:

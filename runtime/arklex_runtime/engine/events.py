@@ -77,7 +77,8 @@ class Finished(Event):
     def encode(self) -> list[JSON]:
         """The journal's form."""
         if self.error is None:
-            return [self.tag, self.at, self.key, self.attempt, self.output, None, self.size]
+            given = [self.tag, self.at, self.key, self.attempt, self.output, None, self.size]
+            return given if self.jitter == 0.5 else [*given, self.jitter]
         return [self.tag, self.at, self.key, self.attempt, None, self.error, 0, self.jitter]
 
 
