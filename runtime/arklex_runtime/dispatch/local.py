@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -25,10 +25,11 @@ MAX_OUTPUT = 1 << 20
 class Lane:
     """The slots of one Worker and who waits for them."""
 
-    __slots__ = ("breaker", "capacity", "queue", "used", "worker")
+    __slots__ = ("blocking", "breaker", "capacity", "queue", "used", "worker")
 
     def __init__(self, worker: TaskWorker, capacity: int, breaker: Breaker | None = None) -> None:
         self.worker = worker
+        self.blocking = worker.blocking
         self.breaker = breaker
         self.capacity = capacity
         self.used = 0
@@ -61,7 +62,7 @@ class LocalDispatcher:
     def acquire(self, job: Job) -> Grant:
         """Take a slot for ``job``, or queue it. A granted job is to be launched, or cancelled; ``job.refusal`` says why not."""
         lane = job.lane = self._lane_of(job)
-        if lane.worker.blocking:
+        if lane.blocking:
             if lane not in self._blocking:
                 self._blocking.append(lane)
             if self.threads.stuck:
@@ -80,7 +81,7 @@ class LocalDispatcher:
     def _take(self, lane: Lane, job: Job) -> bool:
         if lane.used >= lane.capacity:
             return False
-        if lane.worker.blocking:
+        if lane.blocking:
             if not self.threads.free:
                 return False
             self.threads.running += 1
@@ -119,7 +120,7 @@ class LocalDispatcher:
             self._free(lane, job)
             return
         job.launched = True
-        if lane.worker.blocking:
+        if lane.blocking:
             self.threads.running -= 1
             self.threads.run(partial(self._on_thread, lane, job))
             return
@@ -205,7 +206,7 @@ class LocalDispatcher:
         if job.has_slot:
             job.has_slot = False
             lane.used -= 1
-            self.threads.running -= lane.worker.blocking
+            self.threads.running -= lane.blocking
 
     def _free(self, lane: Lane, job: Job) -> None:
         self._give_back(lane, job)
@@ -213,9 +214,9 @@ class LocalDispatcher:
 
     def _admit(self, lane: Lane) -> None:
         """Slots came free: whoever waits may have them, of other lanes too where threads are shared."""
-        for other in self._blocking if lane.worker.blocking else (lane,):
+        for other in self._blocking if lane.blocking else (lane,):
             while other.queue:
-                if other.worker.blocking and self.threads.stuck:
+                if other.blocking and self.threads.stuck:
                     stuck = other.queue.popleft()
                     stuck.owner.finished(stuck, None, 0, _held())
                     continue
@@ -238,7 +239,7 @@ class LocalDispatcher:
 async def _guarded(worker: TaskWorker, job: Job) -> JSON:
     """The handler's coroutine; a SystemExit in it is the task's failure, not the loop's end."""
     try:
-        return await cast("Awaitable[JSON]", worker.execute(job.inputs, job.context))
+        return await worker.execute(job.inputs, job.context)
     except (SystemExit, KeyboardInterrupt) as error:
         raise TaskError("Failed", f"the handler raised {type(error).__name__}: {error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from arklex_runtime.engine.state import RunState, Scope, Status, TaskState
-from arklex_runtime.engine.times import rfc3339_or_none
+from arklex_runtime.engine.times import rfc3339, rfc3339_or_none
 
 _LIVE = {
     Status.READY: "Waiting",
@@ -55,8 +55,8 @@ def task_document(task: TaskState) -> dict[str, Any]:
     document: dict[str, Any] = {
         "phase": task.phase if task.finished_at is not None else phase_of(task),
         "attempts": one.attempts if one else sum([unit.attempts for unit in units]),
-        "startedAt": rfc3339_or_none(task.started_at),
-        "finishedAt": rfc3339_or_none(task.finished_at),
+        "startedAt": None if task.started_at is None else rfc3339(task.started_at),
+        "finishedAt": None if task.finished_at is None else rfc3339(task.finished_at),
         "output": task.output if task.has_output else None,
         "error": task.error,
         "cached": one.cached if one else bool(units) and all(unit.cached for unit in units),

@@ -40,7 +40,8 @@ def step(program: Program, state: RunState, event: Event, facts: dict[str, JSON]
 
     ``facts`` are given on replay only. Events that come too late change nothing.
     """
-    state.now = max(state.now, event.at)
+    if event.at > state.now:
+        state.now = event.at
     state.events += 1
     turn = Turn(program, state, state.now, getattr(event, "jitter", 0.5), facts)
     if state.finished_at is None:
@@ -59,7 +60,8 @@ def start(state: RunState, event: Started) -> bool:
     unit = state.open.get(event.key)
     if unit is None or unit.status is not Status.ISSUED or unit.attempts + 1 != event.attempt:
         return False
-    state.now = max(state.now, event.at)
+    if event.at > state.now:
+        state.now = event.at
     state.events += 1
     units.started(state, unit)
     return True

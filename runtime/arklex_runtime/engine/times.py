@@ -8,6 +8,7 @@ from functools import lru_cache
 _MILLIS = [f".{millis:03d}Z" for millis in range(1000)]
 
 
+@lru_cache(maxsize=4096)
 def rfc3339(at: float) -> str:
     """``at``, in epoch seconds, as RFC 3339 UTC with milliseconds, cut."""
     second, millis = divmod(int(at * 1000), 1000)

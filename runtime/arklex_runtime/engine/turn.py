@@ -138,6 +138,14 @@ def charge(state: RunState, size: int) -> None:
         raise TurnError(failure("InvalidOutput", "the outputs of this run have more than 64 MiB: pass large data by URI"))
 
 
+def copied(value: JSON, where: str) -> JSON:
+    """A copy of a task's input, so that nobody can change what others read. Raises TurnError InvalidInput above 1 MiB."""
+    data = orjson.dumps(value)
+    if len(data) > MAX_OUTPUT:
+        bounded(value, where, "InvalidInput")
+    return orjson.loads(data)
+
+
 def bounded(value: JSON, where: str, kind: str, limit: int = MAX_OUTPUT) -> int:
     """The size of ``value`` as JSON, in bytes. Raises TurnError of type ``kind`` above ``limit``."""
     size = len(orjson.dumps(value))

@@ -9,7 +9,7 @@ from arklex_api.task import Retry
 from arklex_runtime.engine.commands import AskApproval, CancelAttempt, Lookup, Start, StoreResult
 from arklex_runtime.engine.events import Error
 from arklex_runtime.engine.state import RunState, Scope, Status, Unit
-from arklex_runtime.engine.turn import NEVER_RETRIED, Turn, TurnError, bounded, charge, evaluate, failure, values
+from arklex_runtime.engine.turn import NEVER_RETRIED, Turn, TurnError, bounded, charge, copied, evaluate, failure, values
 
 MAX_MESSAGE = 4096
 """Characters of an approval's message once it is evaluated."""
@@ -73,8 +73,7 @@ def inputs_of(unit: Unit) -> JSON:
         return {}
     where = f"{node.path}.{field}"
     inputs = evaluate(template, values(unit.task, unit), where)
-    bounded(inputs, where, "InvalidInput")
-    return inputs
+    return copied(inputs, where)
 
 
 def start_of(unit: Unit) -> Start:

@@ -6,6 +6,7 @@ Callbacks all the way, no task of its own: at 32 concurrent runs an asyncio task
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,6 @@ import orjson
 
 from arklex_api.base import JSON
 from arklex_api.durations import seconds
-from arklex_api.jsonvalue import check_json
 from arklex_runtime.dispatch.jobs import Error, Grant, Job
 from arklex_runtime.engine.commands import AskApproval, CancelAttempt, Command, EndRun, Lookup, SaveSession, Start, StoreResult
 from arklex_runtime.engine.events import (
@@ -98,7 +98,7 @@ class RunDriver:
         self._reading = False
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
-        self._armed = 0.0
+        self._armed = math.inf
         self._ahead = max(0.0, state.now - host.now())
 
     def now(self) -> float:
@@ -198,32 +198,24 @@ class RunDriver:
         task = unit.task.node.task
         timeout = seconds(task.timeout) if task.timeout else None
         name = path_of(unit.key)
-        context = AttemptContext(
-            self.run_id,
-            name,
-            command.action,
-            command.attempt,
-            unit.key,
-            unit.stage,
-            dict(unit.task.session),
-            host.workbench.log,
-        )
+        session, log = dict(unit.task.session), host.workbench.log
+        context = AttemptContext(self.run_id, name, command.action, command.attempt, unit.key, unit.stage, session, log)
         graph = unit.task.scope.graph
         context.tools = host.workbench.tools_of(self.program, graph)
-        job = Job(
-            self, unit.key, command.attempt, command.worker, command.tool, graph, check_json(command.inputs), context, timeout
-        )
+        job = Job(self, unit.key, command.attempt, command.worker, command.tool, graph, command.inputs, context, timeout)
         self._jobs[unit.key] = job
         grant = host.dispatcher.acquire(job)
         if grant is Grant.GRANTED:
-            self.granted(job)
+            self._grant(job, self.state.now)
         elif grant is Grant.REFUSED:
             self._jobs.pop(unit.key)
             self.deliver(Finished(self.now(), unit.key, command.attempt, error=job.refusal, jitter=host.random()))
 
     def granted(self, job: Job) -> None:
         """The job has a slot: commit its start, then launch it."""
-        now = self.now()
+        self._grant(job, self.now())
+
+    def _grant(self, job: Job, now: float) -> None:
         if job.timeout:
             job.context.deadline = self.host.now() + job.timeout
         event = Started(now, job.key, job.attempt)
@@ -346,18 +338,26 @@ class RunDriver:
     def arm(self) -> None:
         """See to it that the run is woken when something is due; what is far off, when the host asks again."""
         due = self.state.next_due
-        if due is None or (self._timer is not None and due >= self._armed):
+        if due is None or due >= self._armed:
             return
         wait = due - self.now()
         if wait > FAR:
+            self._armed = due
             return
         if self._timer is not None:
             self._timer.cancel()
         self._armed = due
         self._timer = self.host.loop.call_later(max(0.0, wait), self._tick)
 
+    def rearm(self) -> None:
+        """See to it that the run is woken for what was far off when it was last looked at."""
+        if self._timer is None:
+            self._armed = math.inf
+            self.arm()
+
     def _tick(self) -> None:
         self._timer = None
+        self._armed = math.inf
         due = self.state.next_due
         if due is None or self.broken is not None or self._stopping:
             return

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from arklex_api.base import JSON
 from arklex_api.jsonvalue import check_json
@@ -154,7 +154,7 @@ class RunHost:
             raise ValidationError(f"query has {len(request.query)} characters, more than {MAX_QUERY}")
         try:
             check_json(request.query, what="query")
-            context = cast("dict[str, JSON]", check_json(request.context, what="context"))
+            context: dict[str, JSON] = check_json(request.context, what="context")
             given = check_json({} if request.input is None else request.input, what="input")
             return program.inputs[program.root].accept(given, "input"), context
         except ValueError as error:
@@ -242,7 +242,7 @@ class RunHost:
             if turn % SELDOM == 0:
                 self._memory.check_memory_usage()
                 for driver in tuple(self.runs.values()):
-                    driver.arm()
+                    driver.rearm()
             if not self.runs:
                 continue
             try:
