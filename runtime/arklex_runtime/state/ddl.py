@@ -11,8 +11,7 @@ SQLITE_DDL = (
     "CREATE TABLE bundles (digest TEXT NOT NULL, stored_at DOUBLE NOT NULL, document BLOB NOT NULL, PRIMARY KEY (digest))",
     'CREATE TABLE cache ("key" TEXT NOT NULL, value BLOB NOT NULL, expires_at DOUBLE NOT NULL, PRIMARY KEY ("key"))',
     "CREATE INDEX cache_by_expiry ON cache (expires_at)",
-    "CREATE TABLE events (run_id TEXT NOT NULL, seq INTEGER NOT NULL, events BLOB NOT NULL, "
-    "PRIMARY KEY (run_id, seq))",
+    "CREATE TABLE events (run_id TEXT NOT NULL, seq INTEGER NOT NULL, events BLOB NOT NULL, PRIMARY KEY (run_id, seq))",
     "CREATE TABLE runs (run_id TEXT NOT NULL, graph TEXT NOT NULL, namespace TEXT NOT NULL, phase TEXT NOT NULL, "
     "session_id TEXT, bundle TEXT NOT NULL, owner TEXT, started_at DOUBLE NOT NULL, finished_at DOUBLE, "
     "PRIMARY KEY (run_id)) WITHOUT ROWID",
