@@ -153,9 +153,12 @@ class LocalDispatcher:
             breaker.record(reason, self._loop.time())
 
     def _on_thread(self, lane: Lane, job: Job) -> None:
-        output, error = None, None
+        output: JSON = None
+        error: BaseException | None = None
         try:
             output = lane.worker.execute(job.inputs, job.context)
+        except (SystemExit, KeyboardInterrupt) as caught:
+            error = _tamed(caught)
         except BaseException as caught:
             error = caught
         try:
@@ -241,7 +244,12 @@ async def _guarded(worker: TaskWorker, job: Job) -> JSON:
     try:
         return await worker.execute(job.inputs, job.context)
     except (SystemExit, KeyboardInterrupt) as error:
-        raise TaskError("Failed", f"the handler raised {type(error).__name__}: {error}") from error
+        raise _tamed(error) from error
+
+
+def _tamed(error: BaseException) -> TaskError:
+    """What would end the process is the task's failure."""
+    return TaskError("Failed", f"the handler raised {type(error).__name__}: {error}", details={"class": type(error).__name__})
 
 
 def _held() -> Error:

@@ -6,10 +6,13 @@ import hashlib
 import logging
 import re
 from collections.abc import MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arklex_api.base import JSON
 from arklex_runtime.workers.base import TaskContext
+
+if TYPE_CHECKING:
+    from arklex_runtime.orchestrator.workbench import Workbench
 
 _GENERATION = re.compile(r"@\d+/")
 
@@ -35,7 +38,7 @@ class TaskLog(logging.LoggerAdapter[logging.Logger]):
 class AttemptContext(TaskContext):
     """A TaskContext whose key and logger are made when a handler asks for them; most do not."""
 
-    __slots__ = ("_key", "_log", "_stage")
+    __slots__ = ("_bench", "_key", "_stage")
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class AttemptContext(TaskContext):
         key: str,
         stage: int,
         session: dict[str, JSON],
-        log: logging.Logger,
+        bench: Workbench,
     ) -> None:
         self.run_id = run_id
         self.task_name = task_name
@@ -57,7 +60,7 @@ class AttemptContext(TaskContext):
         self.tools = None
         self._key = key
         self._stage = stage
-        self._log = log
+        self._bench = bench
 
     @property
     def idempotency_key(self) -> str:
@@ -68,10 +71,14 @@ class AttemptContext(TaskContext):
     def idempotency_key(self, value: str) -> None:
         raise AttributeError("the idempotency key is made of the run and the task")
 
+    def time_left(self, now: float | None = None) -> float | None:
+        """Seconds until the deadline by the clock that set it, never negative; None without one."""
+        return TaskContext.time_left(self, self._bench.clock() if now is None else now)
+
     @property
     def logger(self) -> TaskLog:
         """The attempt's logger."""
-        return TaskLog(self._log, {"run": self.run_id, "task": self.task_name, "attempt": self.attempt})
+        return TaskLog(self._bench.log, {"run": self.run_id, "task": self.task_name, "attempt": self.attempt})
 
     @logger.setter
     def logger(self, value: Any) -> None:

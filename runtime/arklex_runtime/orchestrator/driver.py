@@ -198,8 +198,8 @@ class RunDriver:
         task = unit.task.node.task
         timeout = seconds(task.timeout) if task.timeout else None
         name = path_of(unit.key)
-        session, log = dict(unit.task.session), host.workbench.log
-        context = AttemptContext(self.run_id, name, command.action, command.attempt, unit.key, unit.stage, session, log)
+        session, bench = dict(unit.task.session), host.workbench
+        context = AttemptContext(self.run_id, name, command.action, command.attempt, unit.key, unit.stage, session, bench)
         graph = unit.task.scope.graph
         context.tools = host.workbench.tools_of(self.program, graph)
         job = Job(self, unit.key, command.attempt, command.worker, command.tool, graph, command.inputs, context, timeout)
@@ -271,7 +271,11 @@ class RunDriver:
 
     def _ask(self, command: AskApproval) -> None:
         if self.host.on_approval is not None:
-            self._after.append((self.host.on_approval, self, path_of(command.unit.key), command.message))
+            self._after.append((self._asked, command))
+
+    def _asked(self, command: AskApproval) -> None:
+        if self.host.on_approval is not None and command.unit.status is Status.APPROVAL:
+            self.host.on_approval(self, path_of(command.unit.key), command.message)
 
     def _end(self, command: EndRun) -> None:
         self._batch.end = EndOfRun(command.phase, self.state.now)

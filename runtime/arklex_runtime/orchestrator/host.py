@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import random
 import secrets
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -73,17 +72,13 @@ class RunHost:
         self.observer: Observer | None = None
         self.on_approval: ApprovalObserver | None = None
         self.runs: dict[str, RunDriver] = {}
-        self._epoch = time.time() - time.monotonic()
+        self.now = workbench.clock
         self._dirty: list[RunDriver] = []
         self._bundles: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Task[None] | None = None
         self._delivered: set[int] = set()
         self._memory = MemoryManager(also=(workbench.clear_caches,))
-
-    def now(self) -> float:
-        """Epoch seconds of a clock that never steps while this process lives."""
-        return self._epoch + time.monotonic()
 
     def mark(self, driver: RunDriver) -> None:
         """``driver`` has something to journal: all that have are flushed together at the end of this iteration."""
@@ -182,6 +177,8 @@ class RunHost:
         driver = RunDriver(self, program, run_id, state, seq, stored.row.session_id)
         self.runs[run_id] = driver
         driver.resume()
+        for signal in await self.journal.signals(run_id):
+            self._deliver(signal)
         self._listen()
         return driver
 

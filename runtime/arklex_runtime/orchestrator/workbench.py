@@ -16,6 +16,7 @@ from arklex_runtime.dispatch.jobs import Job
 from arklex_runtime.dispatch.local import Lane
 from arklex_runtime.engine.program import Program
 from arklex_runtime.errors import ToolNotFoundError, WorkerNotFoundError
+from arklex_runtime.orchestrator.clock import SteadyClock
 from arklex_runtime.security.redaction import Redactor
 from arklex_runtime.security.secrets import SecretResolver
 from arklex_runtime.state.results import ResultCache
@@ -59,6 +60,7 @@ class Workbench:
         tools: ToolRegistry | None = None,
     ) -> None:
         self.secrets = secrets
+        self.clock = SteadyClock()
         self.cache = cache
         self._given = given or {}
         self._python_tools = tools
@@ -100,7 +102,7 @@ class Workbench:
 
         if self._http is None:
             self._http = HttpSessions()
-        return WorkerServices(self.secrets, None, self._http)
+        return WorkerServices(self.secrets, None, self._http, self.clock)
 
     def _lane(self, program: Program, name: str) -> Lane:
         worker = program.workers[name]
