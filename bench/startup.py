@@ -13,7 +13,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ARKLEX = Path(sys.executable).parent / "arklex"
+HOME = ROOT / ".venv/bin"
+"""Where users have it: beside what it needs and nothing else."""
+ARKLEX = (HOME if (HOME / "arklex").exists() else Path(sys.executable).parent) / "arklex"
 
 
 def seconds(command: list[str]) -> float:
