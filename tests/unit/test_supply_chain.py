@@ -57,8 +57,6 @@ def test_no_unexpected_pth_file_is_installed() -> None:
 
 def test_the_project_pth_only_names_folders() -> None:
     file = Path(sysconfig.get_path("purelib")) / "_editable_impl_arklex_operator.pth"
-    if not file.exists():
-        pytest.skip("not installed by make setup")
     assert [Path(line).name for line in file.read_text().splitlines()] == ["crds", "operator", "runtime"]
 
 
