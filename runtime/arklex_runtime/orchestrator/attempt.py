@@ -1,4 +1,4 @@
-"""What a handler is told of its attempt, made for every attempt and so no dearer than it must be."""
+"""An attempt on its way out: the job, and what its handler is told. Made for every attempt, so no dearer than it must be."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from arklex_api.base import JSON
+from arklex_api.durations import seconds
+from arklex_runtime.dispatch.jobs import Job
+from arklex_runtime.engine.commands import Start
 from arklex_runtime.workers.base import TaskContext
 
 if TYPE_CHECKING:
+    from arklex_runtime.orchestrator.driver import RunDriver
     from arklex_runtime.orchestrator.workbench import Workbench
 
 _GENERATION = re.compile(r"@\d+/")
@@ -83,3 +87,14 @@ class AttemptContext(TaskContext):
     @logger.setter
     def logger(self, value: Any) -> None:
         raise AttributeError("the logger is made of the attempt")
+
+
+def job_of(driver: RunDriver, command: Start) -> Job:
+    """The job that ``command`` asks for, owned by ``driver``."""
+    unit, bench = command.unit, driver.host.workbench
+    task, graph = unit.task.node.task, unit.task.scope.graph
+    timeout = seconds(task.timeout) if task.timeout else None
+    name, session = path_of(unit.key), dict(unit.task.session)
+    context = AttemptContext(driver.run_id, name, command.action, command.attempt, unit.key, unit.stage, session, bench)
+    context.tools = bench.tools_of(driver.program, graph)
+    return Job(driver, unit.key, command.attempt, command.worker, command.tool, graph, command.inputs, context, timeout)

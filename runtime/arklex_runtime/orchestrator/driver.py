@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from arklex_api.base import JSON
-from arklex_api.durations import seconds
 from arklex_runtime.dispatch.jobs import Error, Grant, Job
 from arklex_runtime.engine.commands import AskApproval, CancelAttempt, Command, EndRun, Lookup, SaveSession, Start, StoreResult
 from arklex_runtime.engine.events import (
@@ -37,7 +36,7 @@ from arklex_runtime.engine.state import RunState, Status, Unit
 from arklex_runtime.engine.step import outstanding, start, step, write_batch
 from arklex_runtime.engine.turn import TurnError
 from arklex_runtime.engine.units import start_of
-from arklex_runtime.orchestrator.attempt import AttemptContext, path_of
+from arklex_runtime.orchestrator.attempt import job_of, path_of
 from arklex_runtime.state.records import Batch, CachePut, EndOfRun, NewRun, Signal
 
 if TYPE_CHECKING:
@@ -195,14 +194,7 @@ class RunDriver:
         if self._stopping:
             return
         unit, host = command.unit, self.host
-        task = unit.task.node.task
-        timeout = seconds(task.timeout) if task.timeout else None
-        name = path_of(unit.key)
-        session, bench = dict(unit.task.session), host.workbench
-        context = AttemptContext(self.run_id, name, command.action, command.attempt, unit.key, unit.stage, session, bench)
-        graph = unit.task.scope.graph
-        context.tools = host.workbench.tools_of(self.program, graph)
-        job = Job(self, unit.key, command.attempt, command.worker, command.tool, graph, command.inputs, context, timeout)
+        job = job_of(self, command)
         self._jobs[unit.key] = job
         grant = host.dispatcher.acquire(job)
         if grant is Grant.GRANTED:
