@@ -151,6 +151,22 @@ async def test_a_cached_result_serves_other_runs_and_no_other_input() -> None:
     assert [run["tasks"]["a"]["attempts"] for run in runs] == [1, 0, 1, 0]
 
 
+@pytest.mark.redis
+async def test_a_cached_result_is_found_in_redis_by_a_process_with_another_journal(redis_url: str) -> None:
+    def count(_: Any) -> int:
+        calls.append(1)
+        return len(calls)
+
+    calls: list[int] = []
+    cached = graph(call("a", "count", {"q": "${query}"}, cache={"ttl": "1h"}), output="${tasks.a.output}")
+    outputs = []
+    for _ in range(2):
+        async with Orchestrator(redis_url=redis_url) as made:
+            made.add_worker("count", count)
+            outputs.append((await made.arun(cached, "x", check=True)).output)
+    assert outputs == [1, 1]
+
+
 async def test_python_tools_are_called_by_name() -> None:
     class Adder:
         rate_limit = 1000

@@ -15,6 +15,8 @@ from arklex_runtime.security.secrets import SecretResolver
 from arklex_runtime.tools.registry import ToolRegistry
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
     from arklex_runtime.observability.monitoring import Monitoring
     from arklex_runtime.state.manager import StateManager
     from arklex_runtime.workers.base import TaskWorker
@@ -24,6 +26,7 @@ class Orchestrator:
     """Coordinates the execution of task graphs: workers, tools, middleware, state, monitoring (guide, "Orchestrator").
 
     ``db`` is the journal: a path or URL of SQLite or PostgreSQL; by default in memory, so that nothing outlives the object.
+    ``redis_url`` (``redis://…``) puts a Redis between memory and database for the results of tasks with ``cache``.
     ``llm_provider``, ``model`` and ``api_key`` make a Worker called ``llm``, which graphs without ``spec.llm`` use.
     One object belongs to one event loop at a time; ``run`` keeps a loop of its own.
     """
@@ -35,6 +38,7 @@ class Orchestrator:
         api_key: str | None = None,
         *,
         base_url: str | None = None,
+        redis_url: str | None = None,
         db: str = "sqlite://",
         max_workers: int = 4,
         middleware: list[Middleware] | None = None,
@@ -52,12 +56,14 @@ class Orchestrator:
         self.state_manager = state_manager or StateManager()
         self.monitoring = monitoring or Monitoring()
         self._db = db
+        self._redis_url = redis_url
         self._max_workers = max_workers
         self._concurrency: dict[str, int] = {}
         self._llm = llm_worker(llm_provider or "openai", model, base_url) if model else None
         self._secrets = secrets or SecretResolver(environ=_environ(llm_provider or "openai", api_key) if api_key else None)
         self._programs: dict[int, tuple[Any, Program]] = {}
         self._host: RunHost | None = None
+        self._redis: Redis | None = None
         self._runner: asyncio.Runner | None = None
 
     def add_worker(self, name: str, worker: Any, concurrency: int = 10) -> None:
@@ -142,14 +148,25 @@ class Orchestrator:
         from arklex_runtime.state.results import ResultCache
 
         given = {name: as_worker(worker, name) for name, worker in self.workers.items()}
-        workbench = Workbench(self._secrets, ResultCache(), given, self.tools)
+        workbench = Workbench(self._secrets, ResultCache(redis=self._open_redis()), given, self.tools)
         return RunHost(await open_journal(self._db), workbench, max_workers=self._max_workers)
+
+    def _open_redis(self) -> Redis | None:
+        if self._redis_url is None:
+            return None
+        from redis.asyncio import Redis
+
+        self._redis = Redis.from_url(self._redis_url)
+        return self._redis
 
     async def aclose(self) -> None:
         """Give back what runs and close the journal. Runs that were not over can be resumed."""
         if self._host is not None:
             host, self._host = self._host, None
             await host.aclose()
+        if self._redis is not None:
+            redis, self._redis = self._redis, None
+            await redis.aclose()
 
     def close(self) -> None:
         """``aclose`` for callers of ``run``."""

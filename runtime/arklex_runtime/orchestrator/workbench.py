@@ -176,6 +176,7 @@ class Workbench:
             close = getattr(holder, "aclose", None)
             if callable(close):
                 await close()
+        await self.cache.aclose()
         self._importable.close()
         if self._http is not None:
             await self._http.aclose()

@@ -75,6 +75,11 @@ class ResultCache:
             self._writes.add(task)
             task.add_done_callback(self._writes.discard)
 
+    async def aclose(self) -> None:
+        """Wait for the writes to Redis that are under way, for as long as one may take."""
+        if self._writes:
+            await asyncio.wait(tuple(self._writes), timeout=REDIS_SECONDS)
+
     def clear(self) -> None:
         """Give the memory back; the levels below stay."""
         self._memory.clear()
