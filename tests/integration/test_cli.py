@@ -25,6 +25,10 @@ def need(inputs):
         raise RuntimeError("not there yet")
     return {"found": True}
 
+def talk(inputs, context):
+    context.logger.info("looking up", extra={"with": "hunter2-key"})
+    return "done"
+
 def hold(inputs):
     open(inputs["started"], "a").write("started\\n")
     while not os.path.exists(inputs["release"]):
@@ -69,6 +73,16 @@ def test_run_prints_the_output_and_says_on_stderr_what_happens(arklex: Arklex) -
     assert re.search(r"^run pair-\w+$", done.err, re.M)
     assert re.search(r"^first Succeeded, \d+", done.err, re.M)
     assert "\x1b" not in done.out + done.err
+
+
+def test_what_handlers_log_is_shown_without_secrets(arklex: Arklex) -> None:
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {key: hunter2-key}\n---\n"
+    graph = "apiVersion: arklex.ai/v1alpha1\nkind: TaskGraph\nmetadata: {name: g}\nspec: {tasks: [{name: a, worker: talk}]}\n"
+    arklex.write("talk.yaml", secret + WORKER.format(name="talk") + graph)
+    done = arklex("run", "talk.yaml").works()
+    line = next(line for line in done.err.splitlines() if "looking up" in line)
+    assert "run=" in line and "task=a" in line and "attempt=1" in line
+    assert "hunter2-key" not in done.err and "***" in line
 
 
 def test_progress_tells_of_tasks_that_end_as_the_run_begins(arklex: Arklex) -> None:

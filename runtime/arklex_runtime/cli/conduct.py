@@ -150,6 +150,8 @@ def _conduct(stage: Stage, begin: Begin, folders: Sequence[Path]) -> int:
 
 
 async def _play(stage: Stage, begin: Begin, interrupts: Interrupts) -> int:
+    from arklex_runtime.cli.terminal import CurrentStderr, quiet_libraries
+    from arklex_runtime.observability.logs import setup_logging
     from arklex_runtime.orchestrator.host import RunHost
     from arklex_runtime.orchestrator.workbench import Workbench
     from arklex_runtime.security.secrets import SecretResolver
@@ -159,7 +161,10 @@ async def _play(stage: Stage, begin: Begin, interrupts: Interrupts) -> int:
     view = _view(stage)
     stopped = asyncio.ensure_future(interrupts.wait())
     journal = await open_journal(inputs.database(stage.db))
-    host = RunHost(journal, Workbench(SecretResolver(stage.secrets), ResultCache()), max_workers=stage.max_workers)
+    workbench = Workbench(SecretResolver(stage.secrets), ResultCache())
+    setup_logging(stream=CurrentStderr(), redactor=lambda: workbench.redactor)
+    quiet_libraries()
+    host = RunHost(journal, workbench, max_workers=stage.max_workers)
     asked: list[tuple[RunDriver, str, str]] = []
     host.on_approval = lambda *question: asked.append(question)
     try:

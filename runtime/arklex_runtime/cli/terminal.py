@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,6 +15,28 @@ _COLOURS = {
     "Succeeded": "32", "Failed": "31", "Running": "34", "Retrying": "33", "Waiting": "33", "Skipped": "2", "Cancelled": "35",
     "Pending": "2",
 }  # fmt: skip
+
+
+class CurrentStderr(io.TextIOBase):
+    """Writes to whatever ``sys.stderr`` is at the moment: the live view puts itself there, and logs belong above it."""
+
+    def write(self, text: str) -> int:
+        """Write ``text``."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush it."""
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        """Whether a person watches."""
+        return sys.stderr.isatty()
+
+
+def quiet_libraries() -> None:
+    """Show what handlers log, from INFO on, and only warnings of the libraries they use."""
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("arklex").setLevel(logging.INFO)
 
 
 class Terminal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
@@ -21,7 +22,7 @@ def setup_logging(
     format: Format = "console",
     level: str = "INFO",
     *,
-    stream: TextIO | None = None,
+    stream: TextIO | io.TextIOBase | None = None,
     redactor: Callable[[], Redactor] | None = None,
 ) -> None:
     """Sends every logger's events to ``stream`` (stderr); called once, by the process's ``main``.
@@ -67,7 +68,7 @@ def get_logger(name: str = "arklex", **fields: Any) -> Any:
     return structlog.stdlib.get_logger(name).bind(**fields)
 
 
-def _ending(format: Format, out: TextIO, redactor: Callable[[], Redactor] | None) -> list[Processor]:
+def _ending(format: Format, out: TextIO | io.TextIOBase, redactor: Callable[[], Redactor] | None) -> list[Processor]:
     import structlog
 
     redact: list[Processor] = [] if redactor is None else [_redacting(redactor)]

@@ -71,7 +71,7 @@ class Workbench:
         self.cache = cache
         self._given = given or {}
         self._python_tools = tools
-        self._redactor = Redactor()
+        self.redactor = Redactor()
         self._http: HttpSessions | None = None
         self._importable = ExitStack()
         self._paths: set[tuple[str, ...]] = set()
@@ -82,7 +82,7 @@ class Workbench:
 
     def redact(self, value: JSON) -> JSON:
         """``value`` without the values of secrets; the very object where it holds none."""
-        return self._redactor.json(value)
+        return self.redactor.json(value)
 
     def prepare(self, program: Program) -> None:
         """Build all that ``program`` names. Raises ManifestError, ToolNotFoundError: nothing has run then."""
@@ -101,7 +101,7 @@ class Workbench:
                     calls[graph, node.task.tool] = Lane(ToolRunner(registries[graph], node.task.tool), TOOL_CALLS)
         lanes = {name: self._lane(program, name) for name in program.workers}
         self._by_program[program.digest] = (lanes, registries, calls)
-        self._redactor = Redactor(self.secrets.all_values())
+        self.redactor = Redactor(self.secrets.all_values())
         if sum(len(plan.nodes) for plan in program.plans.values()) >= LARGE:
             gc.collect()
             gc.freeze()
