@@ -15,11 +15,10 @@ from arklex_api.jsonvalue import check_json
 from arklex_runtime.dispatch.breaker import Breaker
 from arklex_runtime.dispatch.jobs import Error, Grant, Job
 from arklex_runtime.dispatch.threads import Threads
+from arklex_runtime.engine.turn import MAX_OUTPUT
 from arklex_runtime.errors import RateLimitExceeded, TaskError
 from arklex_runtime.workers.base import TaskWorker
 from arklex_runtime.workers.failures import as_task_error
-
-MAX_OUTPUT = 1 << 20
 
 
 class Lane:
