@@ -1,0 +1,1 @@
+"""All I/O of the operator: the API server, Redis' access lists, the Lease."""

@@ -1,0 +1,1 @@
+"""kopf's handlers: they wake reconciles and do nothing else."""

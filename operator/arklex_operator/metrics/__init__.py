@@ -1,0 +1,1 @@
+"""The external metrics API that the HPA asks."""

@@ -1,0 +1,1 @@
+"""Pure: from observed objects to what is to be applied, created, deleted and said."""

@@ -1,0 +1,1 @@
+"""The process in a worker pod: claims attempts, runs them, reports."""

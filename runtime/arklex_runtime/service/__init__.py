@@ -1,0 +1,1 @@
+"""The runtime's process: one replica that owns runs, and hands them over."""
