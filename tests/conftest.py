@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.controlplane import ControlPlane, control_plane
 from tests.services import PostgresServer, RedisServer, postgres_server, redis_server
 
 
@@ -46,3 +47,10 @@ def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgres_url"))
     return f"sqlite:///{tmp_path / 'journal.db'}?synchronous={request.param.upper()}"
+
+
+@pytest.fixture(scope="session", name="control_plane")
+def running_control_plane() -> Iterator[ControlPlane]:
+    """Return a running API server with the CRDs; tests that stop it, or need controllers, start one of their own."""
+    with control_plane() as plane:
+        yield plane
