@@ -172,6 +172,9 @@ def run_of(name: str, graph_name: str, **spec: Any) -> Object:
     }
 
 
-def step(name: str, action: str = "echo", *after: str, worker: str = "probe", **more: Any) -> Object:
-    """A task on the probe Worker."""
-    return {"name": name, "worker": worker, "action": action, **({"dependsOn": list(after)} if after else {}), **more}
+def step(
+    name: str, action: str = "echo", *after: str, worker: str = "probe", given: Object | None = None, **more: Any
+) -> Object:
+    """A task on the probe Worker; ``given`` is its ``with``."""
+    task = {"name": name, "worker": worker, "action": action, **more}
+    return {**task, **({"dependsOn": list(after)} if after else {}), **({"with": given} if given is not None else {})}

@@ -1,0 +1,65 @@
+"""What a newcomer does first: apply a graph and its Workers, look, wait, describe."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cluster.kube import Kube, graph, run_of, step, worker
+
+
+def test_applied_graph_runs_and_kubectl_shows_it(space: Kube) -> None:
+    tasks = [
+        step("greet", "echo", given={"text": "hello ${input.name}"}),
+        step("where", "environment"),
+        {"name": "say", "value": "${tasks.greet.output.text}, from ${tasks.where.output.node}"},
+    ]
+    spec = {"run": {"input": {"name": "Ada"}}, "output": "${tasks.say.output}"}
+    space.apply(worker("probe"), graph("hello", tasks, **spec))
+    assert "condition met" in space("wait", "--for=condition=Completed", "taskgraph/hello", "--timeout=180s", patience=200)
+    status = space.until_phase("taskgraph", "hello", ["Succeeded", "Failed"])
+    assert status["phase"] == "Succeeded", json.dumps(status, indent=1)
+    assert status["lastRun"]["output"].strip('"').startswith("hello Ada, from ")
+    assert status["lastRun"]["progress"] == "3/3" and status["runs"] == {"active": 0, "succeeded": 1, "failed": 0}
+    assert "condition met" in space("wait", "--for=jsonpath={.status.phase}=Succeeded", "tg/hello", "--timeout=10s")
+
+    lines = space("get", "tg,tgr,wk").splitlines()
+    headers = [line.split() for line in lines if line.startswith("NAME")]
+    assert headers == [
+        ["NAME", "STATUS", "PROGRESS", "LAST", "RUN", "DURATION", "ACTIVE", "AGE", "MESSAGE"],
+        ["NAME", "GRAPH", "STATUS", "PROGRESS", "DURATION", "AGE", "MESSAGE"],
+        ["NAME", "TYPE", "READY", "DESIRED", "LOAD", "QUEUED", "AGE"],
+    ]
+    row = next(line for line in lines if line.startswith("taskgraph.arklex.ai/hello"))
+    assert row.split()[1:3] == ["Succeeded", "3/3"]
+    pool = next(line for line in lines if line.startswith("worker.arklex.ai/probe"))
+    assert pool.split()[1:4] == ["custom", "1", "1"]
+
+    described = space("describe", "taskgraph", "hello")
+    assert "RunCreated" in described and "Succeeded" in described
+    (run,) = space.all("taskgraphruns")
+    name = run["metadata"]["name"]
+    space.until(lambda: {"RunStarted", "RunSucceeded"} <= space.reasons(name), "the run's events")
+    assert "ReplicaSet" not in described and "Traceback" not in described
+
+
+def test_a_created_run_gets_its_input_and_another_queue_does_not_wait(space: Kube) -> None:
+    space.apply(
+        worker("probe"),
+        graph("sum", [step("add", "echo", given={"n": "${input.n + 1}"})], output="${tasks.add.output.n}"),
+    )
+    space.until_condition("taskgraph", "sum", "WorkersReady")
+    for n in range(5):
+        space.create(run_of(f"sum-{n}", "sum", input={"n": n}))
+    for n in range(5):
+        status = space.until_phase("taskgraphrun", f"sum-{n}", ["Succeeded", "Failed"])
+        assert (status["phase"], status["output"]) == ("Succeeded", str(n + 1))
+    counts = space.until(
+        lambda: (s := space.status("taskgraph", "sum")).get("runs", {}).get("succeeded") == 5 and s, "all counted"
+    )
+    assert counts["runs"] == {"active": 0, "succeeded": 5, "failed": 0}
+
+
+def test_kubectl_explains_every_part(space: Kube) -> None:
+    for path in ("taskgraph.spec.tasks.retry", "worker.spec.scaling", "taskgraphrun.spec", "taskgraph.status.lastRun"):
+        text = space("explain", path)
+        assert "DESCRIPTION" in text and "<no description>" not in text.split("FIELDS")[0], text
