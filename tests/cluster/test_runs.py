@@ -41,7 +41,8 @@ def test_a_schedule_fires_and_suspend_holds_it(space: Kube) -> None:
     tick = graph("tick", [{"name": "v", "value": 1}], schedule={"cron": "* * * * *"}, history={"succeeded": 1})
     space.apply(tick)
     space.until(lambda: space.all("taskgraphruns"), "the first scheduled run", patience=120)
-    status = space.until(lambda: (s := space.status("taskgraph", "tick")).get("lastScheduleTime") and s, "lastScheduleTime")
+    space.until(lambda: space.status("taskgraph", "tick").get("lastScheduleTime"), "lastScheduleTime")
+    status = space.status("taskgraph", "tick")
     assert status["nextScheduleTime"] > status["lastScheduleTime"]
     space.patch("taskgraph", "tick", {"spec": {"suspend": True}})
     space.until(lambda: "nextScheduleTime" not in space.status("taskgraph", "tick"), "suspended")
@@ -80,8 +81,8 @@ def test_a_graph_edited_or_deleted_in_mid_run(space: Kube) -> None:
     space.apply(graph("slow", slow, output="${tasks.two.output.v}"))
     space.until_condition("taskgraph", "slow", "Accepted")
     space.create(run_of("after", "slow"))
-    outputs = [space.until_phase("taskgraphrun", name, ENDED).get("output") for name in ("before", "after")]
-    assert [output.strip('"') for output in outputs] == ["old", "new"]
+    outputs = [space.until_phase("taskgraphrun", name, ENDED)["output"] for name in ("before", "after")]
+    assert [str(output).strip('"') for output in outputs] == ["old", "new"]
 
     space.create(run_of("doomed", "slow"))
     space.until_phase("taskgraphrun", "doomed", ["Running"])
@@ -97,7 +98,7 @@ def asks(space: Kube, run: str) -> bool:
 
 
 def test_cancel_and_approve_on_the_object(space: Kube) -> None:
-    tasks = [
+    tasks: list[Object] = [
         {"name": "check", "approval": {"message": "Go on?"}},
         {"name": "end", "dependsOn": ["check"], "value": "${tasks.check.output.by}"},
     ]

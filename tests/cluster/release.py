@@ -1,0 +1,109 @@
+"""A release of the chart, as tests need it: small, quick to notice deaths, its journal in a PostgreSQL of the test's."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.kube import Kube
+from tests.services import PostgresServer
+
+CHART = Path(__file__).parents[2] / "helm/arklex"
+LEASE = 3
+"""Seconds without a sign of life after which a pod of ours is dead: short, since tests wait for it."""
+
+SMALL: dict[str, Any] = {
+    "leaseSeconds": LEASE,
+    "operator": {"replicas": 2, "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
+    "metrics": {"replicas": 2, "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
+    "runtime": {
+        "autoscaling": {"minReplicas": 2, "maxReplicas": 3},
+        "writesPerSecond": 100,
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+    },
+    "redis": {"persistence": {"enabled": False}, "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}}},
+}
+"""Values of every test's release, under what a test asks for."""
+
+
+def merged(*values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values laid over each other as helm does it."""
+    result: dict[str, Any] = {}
+    for one in values:
+        for key, value in one.items():
+            known = result.get(key)
+            result[key] = merged(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else value
+    return result
+
+
+class HelmFailed(AssertionError):
+    """helm ended with an error."""
+
+
+@dataclass
+class Release:
+    """``kube`` is in the release's namespace; ``values`` are what it was installed with."""
+
+    helm: tuple[str, ...]
+    kube: Kube
+    postgres: PostgresServer
+    journal_url: str
+    node_address: str
+    values: dict[str, Any] = field(default_factory=dict)
+    name: str = "arklex"
+    lease: int = LEASE
+    kill_api_server: Callable[[], None] = lambda: None
+
+    @property
+    def namespace(self) -> str:
+        """Where the release lives."""
+        return self.kube.namespace
+
+    @property
+    def fullname(self) -> str:
+        """What the names of its objects begin with."""
+        return self.name if "arklex" in self.name else f"{self.name}-arklex"
+
+    def document(self, namespace: str, run_id: str) -> dict[str, Any]:
+        """A run's document, asked of the door with the release's token."""
+        secret = self.kube.get("secret", f"{self.fullname}-door") or {}
+        token = base64.b64decode(secret["data"]["token"]).decode()
+        service = self.kube.get("service", f"{self.fullname}-runtime") or {}
+        url = f"http://{service['spec']['clusterIP']}:8080/v1/namespaces/{namespace}/runs/{run_id}"
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return dict(json.load(answer))
+
+    def run(self, *arguments: str, stdin: str | None = None, patience: float = 300) -> str:
+        """Run helm; returns what it prints. Raises HelmFailed."""
+        command = [*self.helm, f"--namespace={self.namespace}", *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=patience, check=False)
+        if done.returncode != 0:
+            raise HelmFailed(f"helm {' '.join(arguments)}: {done.stderr or done.stdout}")
+        return done.stdout
+
+    def install(self, *more: Mapping[str, Any], wait: bool = True) -> str:
+        """Install or upgrade it with its values and ``more``, and wait until everything is ready; returns the notes."""
+        self.values = merged(self.values, *more)
+        waits = ["--wait", "--timeout=240s"] if wait else []
+        return self.run("upgrade", "--install", self.name, str(CHART), "--values=-", *waits, stdin=json.dumps(self.values))
+
+    def uninstall(self) -> str:
+        """Remove it."""
+        return self.run("uninstall", self.name, "--wait", "--timeout=200s")
+
+    def selects(self, component: str) -> str:
+        """The selector of a component's pods: operator, metrics, runtime or redis."""
+        return f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component={component}"
+
+    def redis_cli(self, *arguments: str) -> str:
+        """Ask the bundled Redis as its administrator."""
+        (pod,) = self.kube.all("pods", f"--selector={self.selects('redis')}")
+        script = 'exec redis-cli --no-auth-warning -a "$(cat /var/run/arklex/redis/password)" "$@"'
+        return self.kube("exec", pod["metadata"]["name"], "--", "sh", "-c", script, "sh", *arguments)
