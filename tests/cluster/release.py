@@ -80,6 +80,10 @@ class Release:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return dict(json.load(answer))
 
+    def attempts(self, namespace: str, run_id: str) -> dict[str, int]:
+        """How often each task of a run was begun; of a forEach task the sum over its items."""
+        return {name: task["attempts"] for name, task in self.document(namespace, run_id)["tasks"].items()}
+
     def run(self, *arguments: str, stdin: str | None = None, patience: float = 300) -> str:
         """Run helm; returns what it prints. Raises HelmFailed."""
         command = [*self.helm, f"--namespace={self.namespace}", *arguments]
