@@ -17,3 +17,9 @@ lock uv requirements/uv.in
 lock dev pyproject.toml --extra all --extra test --extra demo requirements/build.in
 lock base pyproject.toml --constraint requirements/dev.txt
 lock bench pyproject.toml --extra bench requirements/build.in --constraint requirements/dev.txt
+# What each image holds.
+lock build requirements/build.in --constraint requirements/dev.txt
+lock operator pyproject.toml --extra cluster --extra operator --constraint requirements/dev.txt
+lock runtime pyproject.toml requirements/runtime.in --extra cluster --constraint requirements/dev.txt
+lock worker pyproject.toml --extra cluster --constraint requirements/dev.txt
+lock worker-llm pyproject.toml --extra cluster --extra llm --constraint requirements/dev.txt
