@@ -6,38 +6,18 @@ those of JSON Schemas, schedules and inputs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 from arklex_api.base import JSON
 from arklex_api.graphs import Calls, sub_graph_problems
 from arklex_api.loader import Document, Manifests, sort_problems
-from arklex_api.messages import excerpt
 from arklex_api.paths import Steps
 from arklex_api.problems import ManifestError, Problem
 from arklex_api.schedules import schedule_problem
 from arklex_api.schema import JsonSchema, SchemaError
 from arklex_api.suggest import Suggester
-from arklex_api.task import Task
 from arklex_api.taskgraph import RunInputs, TaskGraphSpec
-from arklex_api.worker import Worker
-
-
-class Found(NamedTuple):
-    """One thing wrong below an object."""
-
-    steps: Steps
-    reason: str
-    message: str
-
-
-class _Known(NamedTuple):
-    """What may be referred to. Names of objects that failed to load count too: their own problems say enough."""
-
-    workers: Collection[str]
-    graphs: Collection[str]
-    loaded: dict[str, Worker]
-    suggest: Suggester
+from arklex_api.uses import Found, Known, no_graph, tasks_of, use_problems, uses_of
 
 
 def lint(manifests: Manifests, *, known_workers: Iterable[str] = (), known_graphs: Iterable[str] = ()) -> list[Problem]:
@@ -46,12 +26,9 @@ def lint(manifests: Manifests, *, known_workers: Iterable[str] = (), known_graph
     ``known_workers`` and ``known_graphs`` are names that exist elsewhere, as on a cluster; without them everything must be in
     the files.
     """
-    known = _Known(
-        workers={*known_workers, *_names(manifests, "Worker")},
-        graphs={*known_graphs, *_names(manifests, "TaskGraph")},
-        loaded=manifests.workers,
-        suggest=Suggester(),
-    )
+    workers: dict[str, str | None] = dict.fromkeys((*known_workers, *_names(manifests, "Worker")))
+    workers.update((name, worker.spec.type) for name, worker in manifests.workers.items())
+    known = Known(workers=workers, graphs={*known_graphs, *_names(manifests, "TaskGraph")})
     problems = list(manifests.problems)
     for name, graph in manifests.graphs.items():
         document = manifests.document("TaskGraph", name)
@@ -81,59 +58,30 @@ def _plan_problems(spec: TaskGraphSpec, document: Document) -> list[Problem]:
     return []
 
 
-def graph_problems(spec: TaskGraphSpec, known: _Known) -> Iterator[Found]:
-    """What is wrong with one graph among the objects that are ``known``."""
+def graph_problems(spec: TaskGraphSpec, known: Known) -> Iterator[Found]:
+    """What is wrong with one graph, but for its plan, among the objects that are ``known``."""
+    yield from use_problems(uses_of(spec), known)
+    yield from own_problems(spec, known.suggest)
+
+
+def own_problems(spec: TaskGraphSpec, suggest: Suggester) -> Iterator[Found]:
+    """What is wrong with one graph's own text, whatever else there is; the plan judges its tasks' names and expressions."""
     tools = {tool.name for tool in spec.tools}
-    for steps, task in _tasks(spec):
-        for below, reason, message in _task_problems(task, spec, tools, known):
-            yield Found((*steps, *below), reason, message)
-    if spec.llm is not None:
-        yield from _no_worker(spec.llm, known, ("spec", "llm"))
-    yield from _tool_problems(spec, known)
+    for steps, task in tasks_of(spec):
+        if task.tool is not None and task.tool not in tools:
+            hint = suggest.hint(task.tool, tools) or ": define it in spec.tools"
+            yield Found((*steps, "tool"), "UnknownTool", f"there is no tool '{task.tool}'{hint}")
+        if task.approval is not None and task.approval.schema_ is not None:
+            yield from _schema_problem(task.approval.schema_, (*steps, "approval", "schema"))
+    yield from _tool_problems(spec)
     yield from _schema_problem(spec.input.schema_, ("spec", "input", "schema"))
     yield from _schedule_problems(spec)
     yield from _input_problem(spec.run, spec, ("spec", "run"))
 
 
-def _tasks(spec: TaskGraphSpec) -> Iterator[tuple[Steps, Task]]:
-    for part, tasks in (("tasks", spec.tasks), ("finally", spec.finally_)):
-        for index, task in enumerate(tasks):
-            yield ("spec", part, index), task
-
-
-def _task_problems(task: Task, spec: TaskGraphSpec, tools: Collection[str], known: _Known) -> Iterator[Found]:
-    if task.worker is not None:
-        yield from _no_worker(task.worker, known, ("worker",))
-        yield from _missing_action(task.worker, task.action, ("action",), known)
-    if task.tool is not None and task.tool not in tools:
-        hint = known.suggest.hint(task.tool, tools) or ": define it in spec.tools"
-        yield Found(("tool",), "UnknownTool", f"there is no tool '{task.tool}'{hint}")
-    if task.graph is not None:
-        yield from _no_graph(task.graph, known, ("graph",))
-    if task.fallback is not None and task.fallback.worker is not None:
-        yield from _no_worker(task.fallback.worker, known, ("fallback", "worker"))
-        yield from _missing_action(task.fallback.worker, task.fallback.action or task.action, ("fallback", "action"), known)
-    if task.approval is not None and task.approval.schema_ is not None:
-        yield from _schema_problem(task.approval.schema_, ("approval", "schema"))
-
-
-def _missing_action(worker: str, action: str | None, steps: Steps, known: _Known) -> Iterator[Found]:
-    loaded = known.loaded.get(worker)
-    if action is None and loaded is not None and loaded.spec.type != "custom":
-        yield Found(
-            steps, "Required", f"is required: only custom Workers do without, and '{worker}' is of type {loaded.spec.type}"
-        )
-
-
-def _tool_problems(spec: TaskGraphSpec, known: _Known) -> Iterator[Found]:
+def _tool_problems(spec: TaskGraphSpec) -> Iterator[Found]:
     for index, tool in enumerate(spec.tools):
         steps: Steps = ("spec", "tools", index)
-        if tool.worker is not None:
-            yield from _no_worker(tool.worker, known, (*steps, "worker"))
-            worker = known.loaded.get(tool.worker)
-            if worker is not None and worker.spec.type != "tool":
-                message = f"'{tool.worker}' is of type {worker.spec.type}: tools run on a Worker of type tool"
-                yield Found((*steps, "worker"), "WrongType", message)
         if tool.input_schema is not None:
             yield from _schema_problem(tool.input_schema, (*steps, "inputSchema"))
         yield from _template_problems(tool.http.url, (*steps, "http", "url"))
@@ -183,24 +131,11 @@ def _input_problem(run: RunInputs | None, spec: TaskGraphSpec, steps: Steps) -> 
         yield Found((*steps, "input"), "InvalidInput", f"does not match spec.input.schema: {error}")
 
 
-def _run_problems(graph: str, run: RunInputs, manifests: Manifests, known: _Known) -> Iterator[Found]:
-    yield from _no_graph(graph, known, ("spec", "graph"))
+def _run_problems(graph: str, run: RunInputs, manifests: Manifests, known: Known) -> Iterator[Found]:
+    yield from no_graph(graph, known, ("spec", "graph"))
     if graph in manifests.graphs:
         yield from _input_problem(run, manifests.graphs[graph].spec, ("spec",))
 
 
-def _no_worker(name: str, known: _Known, steps: Steps) -> Iterator[Found]:
-    if name not in known.workers:
-        yield Found(steps, "UnknownWorker", f"there is no Worker {excerpt(name)}{known.suggest.hint(name, known.workers)}")
-
-
-def _no_graph(name: str, known: _Known, steps: Steps) -> Iterator[Found]:
-    if name not in known.graphs:
-        yield Found(steps, "UnknownGraph", f"there is no TaskGraph {excerpt(name)}{known.suggest.hint(name, known.graphs)}")
-
-
 def _calls(manifests: Manifests) -> Calls:
-    return {
-        name: [(steps, task.graph) for steps, task in _tasks(graph.spec) if task.graph is not None]
-        for name, graph in manifests.graphs.items()
-    }
+    return {name: uses_of(graph.spec).graphs for name, graph in manifests.graphs.items()}
