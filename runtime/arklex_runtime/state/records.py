@@ -36,6 +36,17 @@ class CachePut:
 
 
 @dataclass(slots=True)
+class AttemptLog:
+    """What one attempt logged, at most its last 64 KiB, without secrets; ``key`` is the unit's, ``pod`` ran on ``node``."""
+
+    key: str
+    attempt: int
+    pod: str
+    node: str
+    text: str
+
+
+@dataclass(slots=True)
 class Batch:
     """All that one turn of one run makes durable: one transaction, or part of a grouped one.
 
@@ -53,6 +64,7 @@ class Batch:
     session_patches: list[dict[str, Any]] = field(default_factory=list)
     cache: list[CachePut] = field(default_factory=list)
     signals: list[int] = field(default_factory=list)
+    logs: list[AttemptLog] = field(default_factory=list)
 
 
 @dataclass(slots=True)
