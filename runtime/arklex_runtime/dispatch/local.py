@@ -6,19 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
-
-import orjson
 
 from arklex_api.base import JSON
-from arklex_api.jsonvalue import check_json
 from arklex_runtime.dispatch.breaker import Breaker
 from arklex_runtime.dispatch.jobs import Error, Grant, Job
+from arklex_runtime.dispatch.outcome import broken, document, outcome, tamed
 from arklex_runtime.dispatch.threads import Threads
-from arklex_runtime.engine.turn import MAX_OUTPUT
-from arklex_runtime.errors import RateLimitExceeded, TaskError
+from arklex_runtime.errors import TaskError
 from arklex_runtime.workers.base import TaskWorker
-from arklex_runtime.workers.failures import as_task_error
 
 
 class Lane:
@@ -42,6 +37,8 @@ class LocalDispatcher:
     it returns 0, or the seconds to wait.
     """
 
+    remote = False
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -58,6 +55,23 @@ class LocalDispatcher:
         self._blocking: list[Lane] = []
         self._tasks: set[asyncio.Task[JSON]] = set()
 
+    def attach(self, namespace_of: Callable[[str], str | None]) -> None:
+        """Nothing runs elsewhere."""
+
+    def durable(self, job: Job) -> None:
+        """A queued job gets its slot when one is free."""
+
+    def adopt(self, job: Job, *, started: bool) -> None:
+        """What ran here ended with the process that ran it."""
+        raise NotImplementedError("attempts in this process do not outlive it")
+
+    def settle(self, job: Job) -> None:
+        """Nothing is kept for it."""
+
+    def abandon(self, job: Job) -> None:
+        """What runs here is stopped."""
+        self.cancel(job)
+
     def acquire(self, job: Job) -> Grant:
         """Take a slot for ``job``, or queue it. A granted job is to be launched, or cancelled; ``job.refusal`` says why not."""
         lane = job.lane = self._lane_of(job)
@@ -68,7 +82,7 @@ class LocalDispatcher:
                 job.refusal = _held()
                 return Grant.REFUSED
         if lane.breaker is not None and not lane.breaker.admit(self._loop.time()):
-            job.refusal = _broken(lane.breaker.retry_after(self._loop.time()))
+            job.refusal = broken(lane.breaker.retry_after(self._loop.time()))
             return Grant.REFUSED
         if lane.queue or not self._take(lane, job):
             lane.queue.append(job)
@@ -102,7 +116,7 @@ class LocalDispatcher:
 
     def _limit_timeout(self, job: Job) -> None:
         if not job.cancelled:
-            job.owner.finished(job, None, 0, _document("Timeout", "the tool's rate limit left no room in time"))
+            job.owner.finished(job, None, 0, document("Timeout", "the tool's rate limit left no room in time"))
 
     def _again(self, lane: Lane, job: Job, since: float) -> None:
         if job.cancelled:
@@ -157,7 +171,7 @@ class LocalDispatcher:
         try:
             output = lane.worker.execute(job.inputs, job.context)
         except (SystemExit, KeyboardInterrupt) as caught:
-            error = _tamed(caught)
+            error = tamed(caught)
         except BaseException as caught:
             error = caught
         try:
@@ -179,7 +193,7 @@ class LocalDispatcher:
 
     def _done(self, lane: Lane, job: Job, output: JSON, error: BaseException | None) -> None:
         if not job.cancelled:
-            value, size, failure = self._outcome(output, error)
+            value, size, failure = outcome(output, error, self._redact)
             if lane.breaker is not None:
                 lane.breaker.record(failure["type"] if failure else None, self._loop.time())
             self._give_back(lane, job)
@@ -187,22 +201,6 @@ class LocalDispatcher:
             self._admit(lane)
         else:
             self._free(lane, job)
-
-    def _outcome(self, output: JSON, error: BaseException | None) -> tuple[JSON, int, Error | None]:
-        if error is None:
-            try:
-                value = check_json(output, what="output")
-                value = self._redact(value) if self._redact else value
-                size = len(orjson.dumps(value))
-                if size <= MAX_OUTPUT:
-                    return value, size, None
-                error = TaskError(
-                    "InvalidOutput", f"the output has {size} bytes of JSON, more than 1 MiB: pass large data by URI"
-                )
-            except ValueError as caught:
-                error = TaskError("InvalidOutput", str(caught))
-        failure = error_document(error)
-        return None, 0, self._redact(failure) if self._redact else failure
 
     def _give_back(self, lane: Lane, job: Job) -> None:
         if job.has_slot:
@@ -243,36 +241,8 @@ async def _guarded(worker: TaskWorker, job: Job) -> JSON:
     try:
         return await worker.execute(job.inputs, job.context)
     except (SystemExit, KeyboardInterrupt) as error:
-        raise _tamed(error) from error
-
-
-def _tamed(error: BaseException) -> TaskError:
-    """What would end the process is the task's failure."""
-    return TaskError("Failed", f"the handler raised {type(error).__name__}: {error}", details={"class": type(error).__name__})
+        raise tamed(error) from error
 
 
 def _held() -> Error:
-    return _document("Unavailable", "every thread is held by a handler that does not return")
-
-
-def _broken(retry_after: float) -> Error:
-    message = f"the worker keeps failing: its circuit breaker is open for another {retry_after:.1f} s"
-    return _document("Unavailable", message, details={"retryAfter": round(retry_after, 3)})
-
-
-def error_document(error: BaseException) -> Error:
-    """``{type, message, retryable, details}`` for whatever a handler raised."""
-    if isinstance(error, RateLimitExceeded):
-        return _document("RateLimited", str(error), details={"retryAfter": error.retry_after})
-    known = as_task_error(error)
-    return _document(known.type, known.message, known.retryable, known.details)
-
-
-def _document(kind: str, message: str, retryable: bool | None = None, details: dict[str, Any] | None = None) -> Error:
-    final = kind in ("InvalidInput", "InvalidOutput", "Denied", "Cancelled")
-    return {
-        "type": kind,
-        "message": message[:4096],
-        "retryable": not final if retryable is None else retryable,
-        "details": details,
-    }
+    return document("Unavailable", "every thread is held by a handler that does not return")

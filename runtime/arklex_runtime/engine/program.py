@@ -64,7 +64,8 @@ class Program:
     ) -> Program:
         """The program of ``root``: only what it can reach is kept. Raises ManifestError: unknown names, cycles of graphs."""
         reached = _reachable(root, graphs)
-        used = {name: workers[name] for name in sorted(_workers(reached)) if name in workers}
+        wanted = _workers(reached) | _tool_workers(reached, workers)
+        used = {name: workers[name] for name in sorted(wanted) if name in workers}
         missing = sorted(_workers(reached) - used.keys())
         if missing:
             raise ManifestError([Problem("spec.tasks", "UnknownWorker", f"there is no Worker '{name}'") for name in missing])
@@ -74,6 +75,19 @@ class Program:
     def plan(self) -> Plan:
         """The root graph's plan."""
         return self.plans[self.root]
+
+    @cached_property
+    def task_workers(self) -> set[str]:
+        """The Workers that tasks name, as against those that only call tools."""
+        return _workers(self.graphs)
+
+    def tool_worker(self, graph: str, tool: str) -> str | None:
+        """The Worker of type tool that calls ``tool``: its own, else the only one there is; None where that is nobody."""
+        named = self.tools[graph][tool].worker if tool in self.tools[graph] else None
+        if named is not None:
+            return named if named in self.workers else None
+        able = [name for name, worker in self.workers.items() if worker.spec.type == "tool"]
+        return able[0] if len(able) == 1 else None
 
     @cached_property
     def document(self) -> bytes:
@@ -151,6 +165,19 @@ def _workers(graphs: dict[str, TaskGraph]) -> set[str]:
                 found.add(graph.spec.llm)
             if task.fallback and task.fallback.worker:
                 found.add(task.fallback.worker)
+    return found
+
+
+def _tool_workers(graphs: dict[str, TaskGraph], workers: dict[str, Worker]) -> set[str]:
+    """The Workers that call the tools of ``graphs``; of a tool without its own all that could."""
+    found: set[str] = set()
+    for graph in graphs.values():
+        called = {task.tool for task in (*graph.spec.tasks, *graph.spec.finally_) if task.tool}
+        for tool in graph.spec.tools:
+            if tool.name in called and tool.worker is not None:
+                found.add(tool.worker)
+            elif tool.name in called:
+                found |= {name for name, worker in workers.items() if worker.spec.type == "tool"}
     return found
 
 

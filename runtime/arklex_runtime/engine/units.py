@@ -78,13 +78,21 @@ def inputs_of(unit: Unit) -> JSON:
 
 def start_of(unit: Unit) -> Start:
     """The command that runs the unit's next attempt. Raises TurnError where its inputs cannot be had."""
+    return _command(unit, unit.attempts + 1, inputs_of(unit))
+
+
+def running_of(unit: Unit) -> Start:
+    """The command whose attempt runs now, without its inputs: for a new owner, who only waits for its result."""
+    return _command(unit, unit.attempts, None)
+
+
+def _command(unit: Unit, attempt: int, inputs: JSON) -> Start:
     node = unit.task.node
     fallback = node.task.fallback
-    inputs = inputs_of(unit)
     if unit.stage and fallback:
-        return Start(unit, unit.attempts + 1, fallback.worker, None, fallback.action or node.task.action, inputs)
+        return Start(unit, attempt, fallback.worker, None, fallback.action or node.task.action, inputs)
     tool = node.task.tool
-    return Start(unit, unit.attempts + 1, None if tool else node.worker, tool, node.task.action, inputs)
+    return Start(unit, attempt, None if tool else node.worker, tool, node.task.action, inputs)
 
 
 def _issue(turn: Turn, unit: Unit) -> None:

@@ -97,4 +97,6 @@ def job_of(driver: RunDriver, command: Start) -> Job:
     name, session = path_of(unit.key), dict(unit.task.session)
     context = AttemptContext(driver.run_id, name, command.action, command.attempt, unit.key, unit.stage, session, bench)
     context.tools = bench.tools_of(driver.program, graph)
-    return Job(driver, unit.key, command.attempt, command.worker, command.tool, graph, command.inputs, context, timeout)
+    job = Job(driver, unit.key, command.attempt, command.worker, command.tool, graph, command.inputs, context, timeout)
+    job.epoch = driver.epoch
+    return job

@@ -35,7 +35,8 @@ from arklex_runtime.engine.program import Program
 from arklex_runtime.engine.state import RunState, Status, Unit
 from arklex_runtime.engine.step import outstanding, start, step, write_batch
 from arklex_runtime.engine.turn import TurnError
-from arklex_runtime.engine.units import start_of
+from arklex_runtime.engine.units import running_of, start_of
+from arklex_runtime.errors import ConflictError
 from arklex_runtime.orchestrator.attempt import job_of, path_of
 from arklex_runtime.state.records import Batch, CachePut, EndOfRun, NewRun, Signal
 
@@ -46,11 +47,15 @@ FAR = 60.0
 """Seconds from which on no timer is set: nearly every run has a day's timeout and ends within a second."""
 
 
+class HandedOver(ConflictError):
+    """The run goes on under another owner."""
+
+
 class RunDriver:
     """One run that this process owns. ``ended`` is resolved with the phase, or with what broke it off.
 
     ``committed`` is the seq of the last batch that is durable: 0 until the run is accepted. ``state`` may be ahead of it.
-    ``began`` is the time up to which the run had come under earlier owners, 0.0 if it had none.
+    ``epoch`` grows with every owner. ``began`` is the time up to which the run had come under earlier ones, else 0.0.
     """
 
     __slots__ = (
@@ -71,6 +76,7 @@ class RunDriver:
         "broken",
         "committed",
         "ended",
+        "epoch",
         "host",
         "program",
         "run_id",
@@ -86,14 +92,14 @@ class RunDriver:
         self.ended: asyncio.Future[str] = host.loop.create_future()
         self.broken: BaseException | None = None
         self.committed = seq - 1
-        self._seq = seq
+        self.epoch = self._seq = seq
         self._shared = session_id
         self._records: list[tuple[list[JSON], dict[str, JSON]]] = []
         self._after: list[tuple[Any, ...]] = []
         self._batch = Batch(run_id, seq, b"", session_id=session_id)
         self._dirty = False
         self._jobs: dict[str, Job] = {}
-        self._events: deque[Event] | None = deque() if session_id else None
+        self._events: deque[tuple[Event, Job | None]] | None = deque() if session_id else None
         self._reading = False
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
@@ -115,10 +121,13 @@ class RunDriver:
         self.deliver(event)
 
     def resume(self) -> None:
-        """Go on after a replay: attempts that ran are lost, what was asked for is asked again."""
+        """Go on after a replay: what was asked for is asked again. Attempts that ran are lost, or adopted where they run on."""
         asked, running = outstanding(self.state)
         for unit in running:
-            self.deliver(Lost(self.now(), unit.key, unit.attempts))
+            if self.host.dispatcher.remote:
+                self._adopt(running_of(unit), started=True)
+            else:
+                self.deliver(Lost(self.now(), unit.key, unit.attempts))
         for item in asked:
             if isinstance(item, Unit):
                 self._again(item)
@@ -132,19 +141,38 @@ class RunDriver:
         if unit.status is not Status.ISSUED or self.state.open.get(unit.key) is not unit:
             return
         try:
-            self._start(start_of(unit))
+            command = start_of(unit)
         except TurnError as error:
             self.deliver(Finished(self.now(), unit.key, unit.attempts + 1, error=error.error))
-
-    def tell(self, event: Event) -> None:
-        """Let an event from outside happen; with a shared session, one at a time, each after a look at the session."""
-        if self._events is None:
-            self.deliver(event)
             return
-        self._events.append(event)
+        if self.host.dispatcher.remote:
+            self._adopt(command, started=False)
+        else:
+            self._start(command)
+
+    def _adopt(self, command: Start, *, started: bool) -> None:
+        job = self._jobs[command.unit.key] = job_of(self, command)
+        self.host.dispatcher.adopt(job, started=started)
+
+    def tell(self, event: Event, job: Job | None = None) -> None:
+        """Let an event from outside happen; with a shared session, one at a time, each after a look at the session.
+
+        ``job``: its dispatcher keeps the news until they are durable.
+        """
+        if self._events is None:
+            self._take(event, job)
+            return
+        self._events.append((event, job))
         if not self._reading:
             self._reading = True
             self._read_session()
+
+    def _take(self, event: Event, job: Job | None) -> None:
+        self.deliver(event)
+        if job is not None and self.broken is None:
+            self._after.append((self.host.dispatcher.settle, job))
+            if job.log is not None:
+                self._batch.logs.append(job.log)
 
     def _read_session(self) -> None:
         self.host.journal.read_session(self._shared or "", self._session_read)
@@ -155,7 +183,7 @@ class RunDriver:
         elif self._events:
             if data != self.state.session:
                 self.deliver(SessionRead(self.now(), data))
-            self.deliver(self._events.popleft())
+            self._take(*self._events.popleft())
             self._after.append((self._next_event,))
 
     def _next_event(self) -> None:
@@ -202,6 +230,8 @@ class RunDriver:
         elif grant is Grant.REFUSED:
             self._jobs.pop(unit.key)
             self.deliver(Finished(self.now(), unit.key, command.attempt, error=job.refusal, jitter=host.random()))
+        elif host.dispatcher.remote:
+            self._after.append((host.dispatcher.durable, job))
 
     def granted(self, job: Job) -> None:
         """The job has a slot: commit its start, then launch it."""
@@ -226,10 +256,23 @@ class RunDriver:
         """A job ended."""
         if self._jobs.get(job.key) is job:
             del self._jobs[job.key]
+        kept = job if job.receipt is not None else None
         if error is None:
-            self.tell(Finished(self.now(), job.key, job.attempt, output, None, size))
+            self.tell(Finished(self.now(), job.key, job.attempt, output, None, size), kept)
         else:
-            self.tell(Finished(self.now(), job.key, job.attempt, None, error, 0, self.host.random()))
+            self.tell(Finished(self.now(), job.key, job.attempt, None, error, 0, self.host.random()), kept)
+
+    def lost(self, job: Job) -> None:
+        """The pod that ran a job died."""
+        if self._jobs.get(job.key) is job:
+            del self._jobs[job.key]
+        self.tell(Lost(self.now(), job.key, job.attempt))
+
+    def released(self, job: Job) -> None:
+        """The pod that ran a job gave it back."""
+        if self._jobs.get(job.key) is job:
+            del self._jobs[job.key]
+        self.tell(Interrupted(self.now(), job.key, job.attempt), job if job.receipt is not None else None)
 
     def _cancel_attempt(self, command: CancelAttempt) -> None:
         job = self._jobs.pop(command.key, None)
@@ -366,8 +409,8 @@ class RunDriver:
         """Give back what runs, for a resume; nothing is charged. What has ended is kept, read session or not."""
         self._stopping = True
         held, self._events = self._events, None
-        for event in held or ():
-            self.deliver(event)
+        for event, job_of_it in held or ():
+            self._take(event, job_of_it)
         for job in list(self._jobs.values()):
             unit = self.state.open.get(job.key)
             if unit is not None and unit.status is Status.RUNNING:
@@ -376,6 +419,22 @@ class RunDriver:
         self._jobs.clear()
         if self._timer is not None:
             self._timer.cancel()
+
+    def hand_over(self) -> None:
+        """Leave the run to its next owner: what has happened is journaled, what runs goes on, nothing more is written.
+
+        Results that are not journaled yet stay where the next owner finds them.
+        """
+        self._stopping = True
+        self._events = None
+        for job in self._jobs.values():
+            self.host.dispatcher.abandon(job)
+        self._jobs.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.flush()
+        if self.broken is None:
+            self.broken = HandedOver(f"run '{self.run_id}' was handed over")
 
     def break_off(self, error: BaseException) -> None:
         """The journal refused a commit, or a defect of ours showed: this run ends here, it does not hang.
@@ -388,7 +447,7 @@ class RunDriver:
         if self._timer is not None:
             self._timer.cancel()
         for job in self._jobs.values():
-            self.host.dispatcher.cancel(job)
+            self.host.dispatcher.abandon(job)
         self._jobs.clear()
         self.host.forget(self)
         if not self.ended.done():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from arklex_api.base import JSON
 from arklex_api.jsonvalue import check_json
+from arklex_runtime.dispatch.jobs import Dispatcher
 from arklex_runtime.dispatch.local import LocalDispatcher
 from arklex_runtime.engine.again import kept
 from arklex_runtime.engine.document import run_document
@@ -60,14 +61,19 @@ class Request:
 class RunHost:
     """Runs graphs over one journal. Everything happens in the event loop it was made in.
 
+    ``dispatcher`` is by default one that runs attempts in this process, at most ``max_workers`` of sync handlers at once.
     ``observer`` hears every event once it is durable; ``on_approval`` every approval that waits for a person.
     """
 
-    def __init__(self, journal: Journal, workbench: Workbench, *, max_workers: int = 4) -> None:
+    def __init__(
+        self, journal: Journal, workbench: Workbench, *, max_workers: int = 4, dispatcher: Dispatcher | None = None
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.journal = journal
         self.workbench = workbench
-        self.dispatcher = LocalDispatcher(self.loop, workbench.lane_of, workbench.reserve, workbench.redact, max_workers)
+        self.dispatcher: Dispatcher = dispatcher or LocalDispatcher(
+            self.loop, workbench.lane_of, workbench.reserve, workbench.redact, max_workers
+        )
         self.random = random.Random(secrets.randbits(64)).random
         self.observer: Observer | None = None
         self.on_approval: ApprovalObserver | None = None
@@ -79,6 +85,12 @@ class RunHost:
         self._listener: asyncio.Task[None] | None = None
         self._delivered: set[int] = set()
         self._memory = MemoryManager(also=(workbench.clear_caches,))
+        self.dispatcher.attach(self.namespace_of)
+
+    def namespace_of(self, run_id: str) -> str | None:
+        """The namespace of a run that is owned here."""
+        driver = self.runs.get(run_id)
+        return None if driver is None else driver.program.namespace
 
     def mark(self, driver: RunDriver) -> None:
         """``driver`` has something to journal: all that have are flushed together at the end of this iteration."""
@@ -264,11 +276,29 @@ class RunHost:
         """A result was kept: the levels above the journal may have it too."""
         self.workbench.cache.put(put.key, put.value, put.expires_at)
 
+    async def hand_over(self) -> list[str]:
+        """Stop owning every run at once: attempts that run elsewhere go on, and whoever claims a run waits for theirs.
+
+        Returns the runs' ids. Raises DatabaseUnavailable: then the journal notices by itself that this owner is gone.
+        """
+        handed = list(self.runs.values())
+        for driver in handed:
+            driver.hand_over()
+        self.runs.clear()
+        for driver in handed:
+            await self.journal.release(driver.run_id)
+            if not driver.ended.done():
+                driver.ended.cancel()
+        return [driver.run_id for driver in handed]
+
     async def aclose(self) -> None:
         """Give back what runs, commit that, close everything. Runs that were not over can be resumed."""
         open_runs = list(self.runs.values())
         for driver in open_runs:
-            driver.interrupt()
+            if self.dispatcher.remote:
+                driver.hand_over()
+            else:
+                driver.interrupt()
         self._flush()
         for task in (*self._tasks, *([self._listener] if self._listener else ())):
             task.cancel()

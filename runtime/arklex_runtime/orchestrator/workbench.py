@@ -99,7 +99,7 @@ class Workbench:
                     if node.task.tool not in registries[graph].tools:
                         raise ToolNotFoundError(f"{node.path}.tool: there is no tool '{node.task.tool}'")
                     calls[graph, node.task.tool] = Lane(ToolRunner(registries[graph], node.task.tool), TOOL_CALLS)
-        lanes = {name: self._lane(program, name) for name in program.workers}
+        lanes = {name: self._lane(program, name) for name in program.workers if name in program.task_workers}
         self._by_program[program.digest] = (lanes, registries, calls)
         self.redactor = Redactor(self.secrets.all_values())
         if sum(len(plan.nodes) for plan in program.plans.values()) >= LARGE:
@@ -153,14 +153,14 @@ class Workbench:
             raise WorkerNotFoundError(f"Worker not found: {job.worker}")
         return lane
 
-    def tools_of(self, program: Program, graph: str) -> ToolRegistry:
-        """The tools of ``graph``."""
+    def tools_of(self, program: Program, graph: str) -> ToolRegistry | None:
+        """The tools of ``graph``, where they are called in this process."""
         return self._by_program[program.digest][1][graph]
 
     def reserve(self, job: Job) -> float:
         """Take one call of the tool's rate limit: 0, or the seconds to wait."""
         registry = self.tools_of(cast("RunDriver", job.owner).program, job.graph)
-        return registry.admit(job.tool or "")
+        return registry.admit(job.tool or "") if registry is not None else 0.0
 
     def clear_caches(self) -> None:
         """Give memory back: the result cache's first level and what workers and tools keep (MemoryManager)."""
