@@ -217,6 +217,14 @@ def crds(
     return print_crds(context.obj, folder)
 
 
+@app.command(rich_help_panel=OTHER, hidden=True)
+def worker(context: typer.Context) -> int:
+    """Be a pod of a Worker; arklex-operator starts these."""
+    from arklex_runtime.pod.main import run_worker
+
+    return run_worker()
+
+
 @app.command(rich_help_panel=OTHER)
 def version(context: typer.Context, output: options.Output = Form.text) -> int:
     """Print the version."""

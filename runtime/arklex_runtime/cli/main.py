@@ -7,6 +7,7 @@ newer; disk full), resumable; 130 SIGINT and 143 SIGTERM, resumable (semantics.m
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from arklex_runtime.cli.terminal import Terminal
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's); returns its exit code. Bad input never ends in a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] in (["worker"], ["runtime"]):
+        signal.signal(signal.SIGTERM, _nothing_begun)
     _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -36,6 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from arklex_runtime.cli.failures import report
 
         return report(error, terminal)
+
+
+def _nothing_begun(_number: int, _frame: object) -> None:
+    """SIGTERM while a pod's process is still importing; as process 1 it would not be heard otherwise."""
+    os._exit(0)
 
 
 def _open_standard_streams() -> None:

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 Format = Literal["json", "console"]
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What every LogRecord has; anything else is a field of the event."""
+
+
+class TaskLog(logging.LoggerAdapter[logging.Logger]):
+    """A task's logger: its lines carry the run, the task and the attempt."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add the fields."""
+        return msg, {**kwargs, "extra": {**(self.extra or {}), **kwargs.get("extra", {})}}
 
 
 def setup_logging(
@@ -106,5 +115,5 @@ def _extra_fields(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
     """The standard library's ``extra``, as fields."""
     record = event.get("_record")
     if record is not None:
-        event.update({key: value for key, value in vars(record).items() if key not in _STANDARD and key not in event})
+        event.update({key: value for key, value in vars(record).items() if key not in STANDARD_FIELDS and key not in event})
     return event

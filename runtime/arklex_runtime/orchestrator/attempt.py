@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
-from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from arklex_api.base import JSON
 from arklex_api.durations import seconds
 from arklex_runtime.dispatch.jobs import Job
 from arklex_runtime.engine.commands import Start
+from arklex_runtime.observability.logs import TaskLog
 from arklex_runtime.workers.base import TaskContext
 
 if TYPE_CHECKING:
@@ -29,14 +28,6 @@ def path_of(key: str) -> str:
 def idempotency_key(run_id: str, key: str, stage: int) -> str:
     """The same for every attempt of a task or item, lost, retried or resumed; another for its fallback."""
     return hashlib.sha256(f"{run_id}/{path_of(key)}{'#fallback' if stage else ''}".encode()).hexdigest()[:32]
-
-
-class TaskLog(logging.LoggerAdapter[logging.Logger]):
-    """A task's logger: its lines carry the run, the task and the attempt."""
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Add the fields."""
-        return msg, {**kwargs, "extra": {**(self.extra or {}), **kwargs.get("extra", {})}}
 
 
 class AttemptContext(TaskContext):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Awaitable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -22,7 +21,8 @@ from arklex_runtime.security.redaction import Redactor
 from arklex_runtime.security.secrets import SecretResolver
 from arklex_runtime.state.results import ResultCache
 from arklex_runtime.tools.registry import ToolRegistry
-from arklex_runtime.workers.base import TaskContext, TaskWorker, WorkerServices
+from arklex_runtime.tools.runner import ToolRunner
+from arklex_runtime.workers.base import TaskWorker, WorkerServices
 from arklex_runtime.workers.build import build_worker
 from arklex_runtime.workers.imports import handler_path
 
@@ -38,19 +38,6 @@ It lives as long as its runs and holds a hundred objects a task: looking through
 
 TOOL_CALLS = 1000
 """Calls of one tool at once; a graph's maxParallel and the tool's rate limit bound them before that."""
-
-
-class ToolRunner:
-    """A tool as a worker. Its rate limit has been asked already."""
-
-    def __init__(self, registry: ToolRegistry, name: str) -> None:
-        self._registry = registry
-        self._name = name
-        self.blocking = registry.is_blocking(name)
-
-    def execute(self, inputs: JSON, context: TaskContext) -> JSON | Awaitable[JSON]:
-        """The tool's output."""
-        return self._registry.execute_admitted(self._name, inputs, context)
 
 
 class Workbench:

@@ -6,6 +6,7 @@ and pods of neighbouring versions understand each other; another ``v`` is refuse
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -200,7 +201,13 @@ class Heartbeat:
     def encode(self) -> bytes:
         """The hash's value."""
         return orjson.dumps(
-            {"v": VERSION, "beat": self.beat, "slots": self.slots, "held": self.held, "worker version": self.version}
+            {
+                "v": VERSION,
+                "beat": self.beat,
+                "slots": self.slots,
+                "held": [[*attempt] for attempt in self.held],
+                "worker version": self.version,
+            }
         )
 
     @classmethod
@@ -235,7 +242,7 @@ class Cancel:
 
 def identity(attempt: Attempt) -> bytes:
     """The field ``k`` of a job: what an owner finds its entry by."""
-    return orjson.dumps(attempt)
+    return orjson.dumps([*attempt])
 
 
 def attempt_of(data: bytes) -> Attempt:
@@ -245,6 +252,11 @@ def attempt_of(data: bytes) -> Attempt:
     except (TypeError, ValueError) as error:
         raise BadMessage(f"not an attempt: {error}") from None
     return _attempt({"run": run, "key": key, "attempt": number})
+
+
+def fields_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """An entry's fields, which Redis answers as a flat list."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _body(data: bytes) -> dict[str, Any]:
