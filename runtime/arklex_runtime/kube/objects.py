@@ -26,7 +26,8 @@ Name: TypeAlias = tuple[str, str]
 class Entry(Generic[Model]):
     """One object. ``model`` is None for one that this version cannot read; ``problem`` then says why.
 
-    ``status`` is as the API server has it; ``version`` its resourceVersion; ``model`` is without status.
+    ``status`` is as the API server has it; ``version`` its resourceVersion; ``model`` is without status. ``owners`` are the
+    UIDs of what it is deleted with, ``created`` is its creationTimestamp.
     """
 
     namespace: str
@@ -38,6 +39,8 @@ class Entry(Generic[Model]):
     problem: str
     status: dict[str, Any]
     annotations: dict[str, str]
+    created: str
+    owners: tuple[str, ...]
 
     @property
     def key(self) -> Name:
@@ -74,12 +77,16 @@ class Objects:
         key = (str(metadata.get("namespace") or "default"), str(metadata["name"]))
         before = known.get(key)
         uid, generation = str(metadata["uid"]), int(metadata.get("generation") or 0)
+        if before is not None and before.uid == uid and _older(str(metadata["resourceVersion"]), before.version):
+            return before, before
         if before is not None and (before.uid, before.generation) == (uid, generation):
             model, problem = before.model, before.problem
         else:
             model, problem = self._read(kind, given)
         version, status = str(metadata["resourceVersion"]), given.get("status") or {}
-        entry = Entry(*key, uid, generation, version, model, problem, status, metadata.get("annotations") or {})
+        owners = tuple(str(owner.get("uid")) for owner in metadata.get("ownerReferences") or ())
+        annotations, created = metadata.get("annotations") or {}, str(metadata.get("creationTimestamp") or "")
+        entry = Entry(*key, uid, generation, version, model, problem, status, annotations, created, owners)
         known[key] = entry
         return entry, before
 
@@ -135,3 +142,8 @@ class Objects:
     def pool(self, namespace: str, name: str) -> Pool | None:
         """One Worker."""
         return self._kinds[WORKERS.name].get((namespace, name))
+
+
+def _older(version: str, known: str) -> bool:
+    """Whether a watch is behind what a write of ours has answered already; versions are comparable numbers (KEP-5504)."""
+    return version.isdecimal() and known.isdecimal() and int(version) < int(known)

@@ -45,8 +45,18 @@ class GraphSummary:
     last: RunRecord | None = None
 
 
-Listener = Callable[[str, RunState, Event], None]
-"""(run id, its state, what happened): called in the event loop once it is durable; must be quick and must not raise."""
+@dataclass(frozen=True, slots=True)
+class OwnedRun:
+    """A run that this replica owns."""
+
+    run_id: str
+    namespace: str
+    graph: str
+    origin: Origin
+
+
+Listener = Callable[[OwnedRun, RunState, Event], None]
+"""Told of what happened once it is durable, in the event loop; must be quick and must not raise."""
 
 
 class Replica(Protocol):
@@ -66,7 +76,7 @@ class Replica(Protocol):
         """Tell ``listener`` of every durable event of every run that this replica owns, the last one included."""
 
     def state(self, run_id: str) -> RunState | None:
-        """The state of a run that this replica owns now."""
+        """The state of a run that this replica owns now. It may be ahead of what is durable."""
 
     async def start(self, program: Program, request: Request, origin: Origin) -> str:
         """Accept a run, durably; returns its id. Raises ConflictError when ``request.run_id`` is taken, ValidationError for a

@@ -1,0 +1,115 @@
+"""What happens to runs, heard in the event loop, becomes statuses to write and events for people. Quick: it is the hot path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from arklex_runtime.engine.events import Accepted, Event, Finished, Lost
+from arklex_runtime.engine.state import RunState, Status
+from arklex_runtime.kube.api import GRAPHS, RUNS
+from arklex_runtime.kube.events import Events
+from arklex_runtime.kube.fold import first_failures
+from arklex_runtime.kube.intake import Intake
+from arklex_runtime.kube.objects import Objects, Run
+from arklex_runtime.kube.ports import OwnedRun
+from arklex_runtime.kube.reports import HOLD, Reports
+from arklex_runtime.kube.texts import command, cut, error_text
+from arklex_runtime.orchestrator.attempt import path_of
+
+GRAPH_AFTER = 0.05
+"""Seconds that a graph's status waits after a run's end: the run's own goes first."""
+
+
+class Telling:
+    """A listener of the replica, and the intake's and the reports' teller."""
+
+    def __init__(self, objects: Objects, events: Events) -> None:
+        self._objects = objects
+        self._events = events
+        self._owned: set[str] = set()
+        self.intake: Intake
+        self.reports: Reports
+
+    def heard(self, run: OwnedRun, state: RunState, event: Event) -> None:
+        """What happened to a run that this replica owns."""
+        over, first = state.finished_at is not None, type(event) is Accepted
+        if run.run_id not in self._owned:
+            self._owned.add(run.run_id)
+            if not first:
+                self._taken_over(run)
+        if over:
+            self._owned.discard(run.run_id)
+            self.reports.facts.ended(run.run_id, state)
+        name = self.intake.of_run.get(run.run_id)
+        if name is not None:
+            self.reports.want("run", *name, urgent=over or first, hold=0.0 if over else HOLD)
+        self.reports.want("graph", run.namespace, run.graph, urgent=over or first, hold=GRAPH_AFTER if over else HOLD)
+        if over:
+            self._end(run, state)
+        elif type(event) is Lost:
+            self._trouble(run, "WorkerLost", f"attempt {event.attempt} of task '{path_of(event.key)}' was lost: it runs again")
+        elif type(event) is Finished and event.error is not None:
+            unit = state.open.get(event.key)
+            if unit is not None and unit.status is Status.BACKOFF:
+                what = f"attempt {event.attempt} of task '{path_of(event.key)}' failed and will be retried"
+                self._trouble(run, "TaskRetrying", f"{what}: {error_text(event.error)}")
+
+    def _object(self, run: OwnedRun) -> Run | None:
+        name = self.intake.of_run.get(run.run_id)
+        return self._objects.run(*name) if name is not None else None
+
+    def _taken_over(self, run: OwnedRun) -> None:
+        entry = self._object(run)
+        if entry is not None:
+            self._events.say(RUNS, entry, "RunTakenOver", f"another replica went on with run {run.run_id}")
+
+    def _trouble(self, run: OwnedRun, reason: str, note: str) -> None:
+        """On the TaskGraphRun; a run without one would fill its graph's events."""
+        entry = self._object(run)
+        if entry is not None:
+            self._events.say(RUNS, entry, reason, note, type="Warning")
+
+    def _end(self, run: OwnedRun, state: RunState) -> None:
+        entry, root = self._object(run), state.root
+        error = root.error if root is not None else None
+        if state.phase == "Failed":
+            note = cut(f"run {run.run_id} failed: {error_text(error)}", 500)
+            failures = first_failures(root) if root is not None else []
+            if failures:
+                note += f"; see: {command('logs', run.run_id, failures[0][0])}"
+            graph = self._objects.graph(run.namespace, run.graph)
+            if entry is not None:
+                self._events.say(RUNS, entry, "RunFailed", note, type="Warning")
+            elif graph is not None:
+                self._events.say(GRAPHS, graph, "RunFailed", note, type="Warning")
+        elif entry is not None:
+            said = error_text(error) if state.phase == "Cancelled" else ""
+            note = f"run {run.run_id} {state.phase.lower()}" + (f": {said}" if said else "")
+            self._events.say(RUNS, entry, f"Run{state.phase}", note)
+
+    def started(self, run: Run, run_id: str, *, adopted: bool) -> None:
+        """The object's run is this one; what happened to it before anybody knew is told now."""
+        if not adopted:
+            self._events.say(RUNS, run, "RunStarted", f"run {run_id} started")
+        self.reports.want("run", *run.key, urgent=True, hold=0.0 if self.reports.facts.has_ended(run_id) else HOLD)
+
+    def judged(self, run: Run) -> None:
+        """A TaskGraphRun waits for something, or will never run."""
+        verdict = self.intake.seen[run.uid].verdict
+        if verdict is not None:
+            failed = verdict.phase == "Failed"
+            if failed:
+                self._events.say(RUNS, run, "RunFailed", f"the run was not started: {verdict.message}", type="Warning")
+            self.reports.want("run", *run.key, urgent=True, hold=0.0 if failed else 1.0)
+            if run.model is not None:
+                self.reports.want("graph", run.namespace, run.model.spec.graph, urgent=True, hold=HOLD)
+
+    def refused(self, run: Run, reason: str, message: str) -> None:
+        """A decision in spec.approvals cannot be taken."""
+        self._events.say(RUNS, run, "ApprovalRefused", f"{message} ({reason})", type="Warning", about=message)
+
+    def asks(self, run: Run, run_id: str, approvals: Sequence[str]) -> None:
+        """Approvals that a person has not been told of."""
+        for task in approvals:
+            note = f"task '{task}' waits for a decision: {command('approve', run_id, task)}, or put it into spec.approvals"
+            self._events.say(RUNS, run, "ApprovalNeeded", note, about=task)
