@@ -1,0 +1,1 @@
+"""What the chart's hooks run, ``arklex-hooks``: passwords before an install, order before an uninstall, ``helm test``."""
