@@ -45,8 +45,8 @@ format: $(READY) ## let ruff put the code in shape
 bench: $(BENCH) ## measure beside LangGraph, DBOS and two floors (about 5 minutes)
 	@.venv-bench/bin/python bench/run.py
 
-crds: $(READY) ## write crds/*.yaml from the models
-	@$(BIN)/python -m arklex_api.crd crds
+crds: $(READY) ## write crds/*.yaml, and the chart's copies, from the models
+	@$(BIN)/python -m arklex_api.crd
 
 lock: $(READY) ## resolve the requirements anew
 	@scripts/lock.sh

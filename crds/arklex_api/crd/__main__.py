@@ -1,4 +1,4 @@
-"""Writes the CRDs beside this package: ``python -m arklex_api.crd [FOLDER]``."""
+"""Writes the CRDs where they belong: ``python -m arklex_api.crd [FOLDER…]``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from arklex_api.crd import generate
 
 
 def main(arguments: list[str]) -> None:
-    """Write every CRD into the folder given, by default ``crds/`` of the repository."""
-    folder = Path(arguments[0]) if arguments else Path(__file__).resolve().parents[2]
+    """Write every CRD into the folders given, by default ``crds/`` and the chart's of the repository."""
+    root = Path(__file__).resolve().parents[3]
+    folders = [Path(argument) for argument in arguments] or [root / "crds", root / "helm/arklex/files/crds"]
     for name, text in generate().items():
-        (folder / name).write_text(text, encoding="utf-8")
+        for folder in folders:
+            (folder / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
