@@ -1,0 +1,106 @@
+"""What each service account may do on a real API server, and what the policies take from the operator's rights."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from tests.controlplane import ControlPlane
+from tests.helm.charts import Object
+from tests.helm.rights import FILE, rights
+
+pytestmark = pytest.mark.apiserver
+
+LABELS = {"app.kubernetes.io/name": "arklex-worker", "app.kubernetes.io/managed-by": "arklex-operator"}
+COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+def test_each_account_may_do_what_the_golden_file_says(plane: ControlPlane) -> None:
+    assert rights(plane) == FILE.read_text(encoding="utf-8")
+
+
+def test_the_operator_reads_one_secret_of_a_tenant_and_makes_it_by_server_side_apply(plane: ControlPlane) -> None:
+    operator = plane.service_account("arklex-system", "arklex-operator")
+    plane.kubectl("create", "secret", "generic", "tenants-own", "--from-literal=key=value", "--namespace=team-a")
+    with pytest.raises(AssertionError, match="Forbidden"):
+        plane.kubectl("get", "secret", "tenants-own", "--namespace=team-a", kubeconfig=operator)
+    with pytest.raises(AssertionError, match="Forbidden"):
+        plane.kubectl("get", "secrets", "--namespace=team-a", kubeconfig=operator)
+    metadata = {"name": "arklex-connection", "namespace": "team-a", "labels": LABELS}
+    secret = yaml.safe_dump(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"username": "arklex-team-a"}}
+    )
+    for _ in range(2):
+        plane.kubectl("apply", "--server-side", "--filename=-", stdin=secret, kubeconfig=operator)
+    assert plane.kubectl("get", "secret", "arklex-connection", "--namespace=team-a", "--output=name", kubeconfig=operator)
+
+
+def _pod(name: str, labels: dict[str, str]) -> str:
+    security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    container: Object = {
+        "name": "worker",
+        "image": "example.com/worker:1",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    metadata = {"name": name, "namespace": "team-a", "labels": labels, "annotations": {"kept": "yes"}}
+    spec = {"containers": [container], "securityContext": security, "automountServiceAccountToken": False}
+    return yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+
+
+def test_of_a_workers_pod_the_operator_changes_the_deletion_cost_and_nothing_else(plane: ControlPlane) -> None:
+    operator = plane.service_account("arklex-system", "arklex-operator")
+    plane.kubectl("create", "--filename=-", stdin=_pod("mine", LABELS))
+    plane.kubectl("create", "--filename=-", stdin=_pod("theirs", {}))
+    annotate = ("annotate", "--overwrite", "--namespace=team-a")
+    for cost in (f"{COST}=100", f"{COST}=1", f"{COST}-"):
+        plane.kubectl(*annotate, "pod/mine", cost, kubeconfig=operator)
+    plane.kubectl(*annotate, "pod/mine", "other=yes")
+    refused = {
+        ("pod/theirs", f"{COST}=1"): "pods of Workers only",
+        ("pod/mine", "kept=no"): "pod-deletion-cost only",
+        ("pod/mine", "kept-"): "pod-deletion-cost only",
+        ("pod/mine", "new=yes"): "pod-deletion-cost only",
+    }
+    for arguments, words in refused.items():
+        with pytest.raises(AssertionError, match=words):
+            plane.kubectl(*annotate, *arguments, kubeconfig=operator)
+    for patch in (
+        '{"metadata": {"labels": {"app.kubernetes.io/name": "other"}}}',
+        '{"metadata": {"finalizers": ["arklex.ai/stay"]}}',
+        '{"spec": {"containers": [{"name": "worker", "image": "example.com/other:1"}]}}',
+    ):
+        with pytest.raises(AssertionError, match="annotations only"):
+            plane.kubectl("patch", "pod", "mine", "--namespace=team-a", f"--patch={patch}", kubeconfig=operator)
+
+
+def _deployment(name: str, labels: dict[str, str], account: str, token: bool = False) -> str:
+    template = {
+        "metadata": {"labels": LABELS},
+        "spec": {
+            "serviceAccountName": account,
+            "automountServiceAccountToken": token,
+            "containers": [{"name": "worker", "image": "example.com/worker:1"}],
+        },
+    }
+    metadata = {"name": name, "namespace": "team-a", "labels": labels}
+    spec = {"selector": {"matchLabels": LABELS}, "template": template}
+    return yaml.safe_dump({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+
+
+def test_the_operator_changes_only_its_own_and_gives_no_pod_rights(plane: ControlPlane) -> None:
+    operator = plane.service_account("arklex-system", "arklex-operator")
+    plane.kubectl("create", "--filename=-", stdin=_deployment("theirs", {}, "admin"))
+    apply = ("apply", "--server-side", "--force-conflicts", "--filename=-")
+    plane.kubectl(*apply, stdin=_deployment("echo-worker", LABELS, "echo-worker"), kubeconfig=operator)
+    plane.kubectl(*apply, stdin=_deployment("echo-worker", LABELS, "echo-worker"), kubeconfig=operator)
+    for text, words in {
+        _deployment("new", {}, "new"): "only what carries its label",
+        _deployment("theirs", LABELS, "theirs"): "only what carries its label",
+        _deployment("echo-worker", LABELS, "admin"): "own service account",
+        _deployment("echo-worker", LABELS, "echo-worker", token=True): "without a token",
+    }.items():
+        with pytest.raises(AssertionError, match=words):
+            plane.kubectl(*apply, stdin=text, kubeconfig=operator)
+    with pytest.raises(AssertionError, match="only what carries its label"):
+        plane.kubectl("delete", "deployment", "theirs", "--namespace=team-a", kubeconfig=operator)
+    plane.kubectl("delete", "deployment", "echo-worker", "--namespace=team-a", kubeconfig=operator)
