@@ -57,7 +57,7 @@ ENV PATH=/opt/arklex/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp
-WORKDIR /app
+WORKDIR /handlers
 USER 65532:65532
 
 FROM image AS operator
@@ -67,7 +67,8 @@ EXPOSE 8081 9090 6443
 ENTRYPOINT ["arklex-operator"]
 
 FROM image AS worker-custom
-# A worker's own code goes to /app: FROM this image, COPY handlers.py /app/
+# A worker's own code goes to /handlers: by FROM this image and COPY handlers.py /handlers/, or as a volume.
+ENV PYTHONPATH=/handlers
 COPY --from=worker-dependencies /opt/arklex /opt/arklex
 COPY --from=wheel /made/ /
 EXPOSE 9090

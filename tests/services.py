@@ -47,12 +47,16 @@ def unprivileged() -> str | None:
 
 @dataclass
 class PostgresServer:
-    """A PostgreSQL server with its data in ``folder``; stop, kill and start keep port and data."""
+    """A PostgreSQL server with its data in ``folder``; stop, kill and start keep port and data.
+
+    ``address`` is where others reach it, besides the loopback; anybody who does may use it.
+    """
 
     folder: Path
     programs: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    address: str = "127.0.0.1"
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.programs / program), *arguments]
@@ -62,14 +66,16 @@ class PostgresServer:
         """Make the data folder; fast, since only processes die in tests, never the machine."""
         done = self._run("initdb", "-D", str(self.folder / "data"), "-U", "arklex", "-A", "trust", "-E", "UTF8", "--no-sync")
         assert done.returncode == 0, done.stderr
+        with (self.folder / "data/pg_hba.conf").open("a") as rules:
+            rules.write("host all all 0.0.0.0/0 trust\n")
 
     def start(self) -> None:
         """Start, and wait until it answers."""
         settings = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": ",".join(dict.fromkeys(["127.0.0.1", self.address])),
             "unix_socket_directories": str(self.folder),
             "fsync": "off",
-            "max_connections": "60",
+            "max_connections": "100",
             "shared_buffers": "32MB",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -99,16 +105,16 @@ class PostgresServer:
     def database(self, name: str) -> str:
         """Make an empty database, return its URL."""
         self.psql(f'CREATE DATABASE "{name}"')
-        return f"postgresql+asyncpg://arklex@127.0.0.1:{self.port}/{name}"
+        return f"postgresql+asyncpg://arklex@{self.address}:{self.port}/{name}"
 
 
 @contextlib.contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """Run a PostgreSQL server of its own; the newest that is installed."""
+def postgres_server(address: str = "127.0.0.1") -> Iterator[PostgresServer]:
+    """Run a PostgreSQL server of its own, the newest that is installed; ``address`` as of PostgresServer."""
     programs = postgres_programs()
     assert programs is not None, "PostgreSQL is not installed"
     with server_folder() as folder:
-        server = PostgresServer(folder, programs)
+        server = PostgresServer(folder, programs, address=address)
         server.create()
         try:
             server.start()

@@ -3,23 +3,93 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cluster import diagnosis
+from tests.cluster.bed import cluster, place
 from tests.cluster.kube import Kube
+from tests.cluster.release import SMALL, Release
+from tests.cluster.target import Target, target
+from tests.services import PostgresServer, postgres_server
 
 HANDLERS = Path(__file__).parent / "probe.py"
 
+SYSTEM = "arklex-system"
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+
+
+@pytest.fixture(scope="session", name="target")
+def cluster_target() -> Target:
+    """Return the cluster that the tests run on."""
+    return target()
+
+
+@pytest.fixture(scope="session")
+def kube(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Kube:
+    """Return kubectl as the cluster's administrator."""
+    cache = tmp_path_factory.mktemp("kubectl")
+    return Kube((target.kubectl, f"--kubeconfig={target.kubeconfig}", f"--cache-dir={cache}"))
+
+
+@pytest.fixture(scope="session")
+def cluster_postgres(target: Target) -> Iterator[PostgresServer]:
+    """Return a PostgreSQL server that pods reach."""
+    with postgres_server(target.address) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def release(
+    target: Target, kube: Kube, cluster_postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Release]:
+    """Return the one release of all tests, installed and ready."""
+    folder = tmp_path_factory.mktemp("helm")
+    helm = ("env", f"HOME={folder}", target.helm, f"--kubeconfig={target.kubeconfig}")
+    kube("create", "namespace", SYSTEM)
+    kube("label", "namespace", SYSTEM, RESTRICTED)
+    inside, url = kube.within(SYSTEM), cluster_postgres.database("arklex")
+    inside("create", "secret", "generic", "journal", f"--from-literal=url={url.replace('+asyncpg', '')}")
+    journal = {"type": "postgresql", "postgresql": {"existingSecret": "journal"}}
+    one = Release(
+        helm,
+        inside,
+        cluster_postgres,
+        url,
+        target.address,
+        kill_api_server=lambda: cluster.restart(place.place(), "apiserver"),
+    )
+    try:
+        one.install(SMALL, target.image_values(), {"journal": journal})
+    except AssertionError as failure:
+        raise AssertionError(f"{failure}\n{diagnosis.of(inside)}") from None
+    yield one
+    if not target.bed:
+        one.uninstall()
+        kube("delete", "namespace", SYSTEM, "--wait=false")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add what the cluster says to the report of a test that failed."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for name in ("space", "release"):
+            found = getattr(item, "funcargs", {}).get(name)
+            if found is not None:
+                report.sections.append((f"cluster: {name}", diagnosis.of(found if name == "space" else found.kube)))
+    return report
+
 
 @pytest.fixture
-def space(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Kube]:
+def space(kube: Kube, release: Release, request: pytest.FixtureRequest) -> Iterator[Kube]:
     """Return a namespace of the test's own, with the ConfigMap ``handlers``; it is deleted afterwards, unwaited for."""
     stem = request.node.originalname.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
     name = f"{stem}-{uuid.uuid4().hex[:6]}"
     kube("create", "namespace", name)
-    kube("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    kube("label", "namespace", name, RESTRICTED)
     inside = kube.within(name)
     inside("create", "configmap", "handlers", f"--from-file=probe.py={HANDLERS}")
     yield inside

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cluster.release import Release
 
 from tests.cluster.convoy import Convoy
 from tests.cluster.kube import Kube
 from tests.cluster.ledger import ledger_server
+from tests.cluster.release import Release
 from tests.cluster.victims import kill_one, ready_pods, signal_pod, stopped
 
 Fault = Callable[[Release, Kube], None]

@@ -52,7 +52,15 @@ def test_it_gives_the_same(
     apply(space, example)
     found = on_cluster(release, space, graph, given)
     more: list[str | Path] = ["--input", json.dumps(given["input"])] if given else []
-    command: list[str | Path] = ["run", ROOT / f"examples/{example}/{example}.yaml", "--graph", graph, *more, "--output", "json"]
+    command: list[str | Path] = [
+        "run",
+        ROOT / f"examples/{example}/{example}.yaml",
+        "--graph",
+        graph,
+        *more,
+        "--output",
+        "json",
+    ]
     embedded = Arklex(tmp_path)(*command).works().json
     assert found == comparable(embedded)
 

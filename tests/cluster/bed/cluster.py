@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -56,6 +57,28 @@ spec:
   insecureSkipTLSVerify: true
 """
 
+VOLUMES = 12
+VOLUME_CLASS = """\
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: bed, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
+provisioner: kubernetes.io/no-provisioner
+volumeBindingMode: WaitForFirstConsumer
+"""
+VOLUME = """\
+apiVersion: v1
+kind: PersistentVolume
+metadata: {{name: volume-{number}}}
+spec:
+  capacity: {{storage: 10Gi}}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  storageClassName: bed
+  local: {{path: "{path}"}}
+  nodeAffinity:
+    required: {{nodeSelectorTerms: [{{matchExpressions: [{{key: kubernetes.io/hostname, operator: In, values: [{node}]}}]}}]}}
+"""
+
 
 class BedBroken(RuntimeError):
     """A part of the bed did not come up; the words say which, and the end of its log."""
@@ -104,7 +127,7 @@ def up(place: Place) -> Iterator[Step]:
     start("proxy", node.kube_proxy(authority))
     start("coredns", node.coredns(place))
     start("metrics-server", node.metrics_server(place, authority))
-    kubectl(place, "apply", "--filename=-", stdin=METRICS_API.format(address=NODE_ADDRESS, port=node.METRICS_PORT))
+    kubectl(place, "apply", "--filename=-", stdin="---\n".join([_metrics_api(), VOLUME_CLASS, *_volumes(place)]))
     _wait(place, "kubelet", lambda: "True" in _ready(place))
     _wait(place, "controllers", lambda: kubectl(place, "get", "serviceaccount", "default").returncode == 0)
     yield Step(f"node {NODE} is ready", time.monotonic() - started)
@@ -135,6 +158,26 @@ def kubectl(place: Place, *arguments: str, stdin: str | None = None, timeout: fl
     """Run kubectl as the bed's administrator."""
     command = [str(program("kubectl")), f"--kubeconfig={place.kubeconfig}", f"--cache-dir={place.state / 'cache'}", *arguments]
     return space.ran(place, *command, timeout=timeout, stdin=stdin)
+
+
+def restart(place: Place, name: str) -> None:
+    """Kill a part of the bed and start it again; its data stay. Returns when it answers, if it is the API server."""
+    processes.stop(place, name, 10, signal.SIGKILL)
+    processes.start_again(place, name)
+    if name == "apiserver":
+        _wait(place, name, lambda: kubectl(place, "get", "--raw", "/readyz").returncode == 0)
+
+
+def _metrics_api() -> str:
+    return METRICS_API.format(address=NODE_ADDRESS, port=node.METRICS_PORT)
+
+
+def _volumes(place: Place) -> Iterator[str]:
+    """Make folders for volumes, and say what they are; each is used once."""
+    for number in range(VOLUMES):
+        path = place.state / f"volumes/{number}"
+        path.mkdir(parents=True)
+        yield VOLUME.format(number=number, path=path, node=NODE)
 
 
 def _ready(place: Place) -> str:

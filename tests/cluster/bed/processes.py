@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -31,6 +32,7 @@ def log_end(place: Place, name: str, size: int = 3000) -> str:
 def start(place: Place, name: str, command: list[str], environment: Mapping[str, str] | None = None) -> int:
     """Start a process of the bed in its cgroup, return its id; its output goes to the bed's logs."""
     place.logs.mkdir(parents=True, exist_ok=True)
+    _command(place, name).write_text(json.dumps([command, dict(environment or {})]))
     join = f'echo $$ > {cgroups.join_file(place.name)} && exec "$@"'
     with (place.logs / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
@@ -44,6 +46,12 @@ def start(place: Place, name: str, command: list[str], environment: Mapping[str,
         )
     _file(place, name).write_text(f"{process.pid} {_started(process.pid)}")
     return process.pid
+
+
+def start_again(place: Place, name: str) -> int:
+    """Start a process that has ended as it was started before."""
+    command, environment = json.loads(_command(place, name).read_text())
+    return start(place, name, command, environment)
 
 
 def pid(place: Place, name: str) -> int | None:
@@ -72,6 +80,10 @@ def _wait(place: Place, name: str, deadline: float) -> None:
         time.sleep(0.02)
         if time.monotonic() > deadline:
             return
+
+
+def _command(place: Place, name: str) -> Path:
+    return place.state / f"{name}.command"
 
 
 def _file(place: Place, name: str) -> Path:

@@ -84,7 +84,7 @@ def handlers(name: str, folder: Path) -> str:
             for file in files:
                 shutil.copy(file, context)
             dockerfile = Path(context) / "Dockerfile"
-            dockerfile.write_text(f"FROM {on}\nCOPY *.py /app/\n")
+            dockerfile.write_text(f"FROM {on}\nCOPY *.py /handlers/\n")
             images.from_dockerfile(dockerfile, Path(context), tag)
 
     return images.made(name, [on, *images.tree(files)], make, "seconds")
