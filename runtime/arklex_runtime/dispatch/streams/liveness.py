@@ -42,19 +42,20 @@ Verdict = Literal["held", "missing", "gone"]
 
 
 class Pods:
-    """The pods of one Worker, as one observer sees them."""
+    """The pods of one Worker, as one observer sees them who looks every ``interval`` seconds."""
 
     def __init__(self, lease: float) -> None:
         self.lease = lease
         self.patience = max(1.0, lease / 3)
+        self.interval = min(1.0, lease / 5)
         self.pods: dict[str, Pod] = {}
         self._era = 0
         self._now: float | None = None
         self._holders: dict[Attempt, list[str]] = {}
 
     def look(self, now: float, beats: Mapping[str, Heartbeat]) -> None:
-        """Take a successful look at the heartbeats. A gap since the last look of more than half a lease starts all anew."""
-        if self._now is not None and now - self._now > max(2.5, self.lease / 2):
+        """Take a successful look at the heartbeats; a gap of more than half a lease since the last one starts all anew."""
+        if self._now is not None and now - self._now > max(3 * self.interval, self.lease / 2):
             self._era += 1
             for pod in self.pods.values():
                 pod.at = now
