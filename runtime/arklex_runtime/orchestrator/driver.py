@@ -38,7 +38,7 @@ from arklex_runtime.engine.turn import TurnError
 from arklex_runtime.engine.units import running_of, start_of
 from arklex_runtime.errors import ConflictError
 from arklex_runtime.orchestrator.attempt import job_of, path_of
-from arklex_runtime.state.records import Batch, CachePut, EndOfRun, NewRun, Signal
+from arklex_runtime.state.records import NOWHERE, Batch, CachePut, EndOfRun, NewRun, Origin, Signal
 
 if TYPE_CHECKING:
     from arklex_runtime.orchestrator.host import RunHost
@@ -78,16 +78,27 @@ class RunDriver:
         "ended",
         "epoch",
         "host",
+        "origin",
         "program",
         "run_id",
         "state",
     )
 
-    def __init__(self, host: RunHost, program: Program, run_id: str, state: RunState, seq: int, session_id: str | None) -> None:
+    def __init__(
+        self,
+        host: RunHost,
+        program: Program,
+        run_id: str,
+        state: RunState,
+        seq: int,
+        session_id: str | None,
+        origin: Origin = NOWHERE,
+    ) -> None:
         self.host = host
         self.program = program
         self.run_id = run_id
         self.state = state
+        self.origin = origin
         self.began = state.now
         self.ended: asyncio.Future[str] = host.loop.create_future()
         self.broken: BaseException | None = None
@@ -313,7 +324,8 @@ class RunDriver:
             self.host.on_approval(self, path_of(command.unit.key), command.message)
 
     def _end(self, command: EndRun) -> None:
-        self._batch.end = EndOfRun(command.phase, self.state.now)
+        program = self.program
+        self._batch.end = EndOfRun(command.phase, self.state.now, self.origin.graph_uid, program.namespace, program.root)
         for job in self._jobs.values():
             self.host.dispatcher.cancel(job)
         self._jobs.clear()
@@ -419,6 +431,15 @@ class RunDriver:
         self._jobs.clear()
         if self._timer is not None:
             self._timer.cancel()
+
+    def idle_until(self) -> float | None:
+        """When the run goes on by itself (epoch seconds), if all it does is wait for that or for a person; else None."""
+        busy = self._dirty or self._records or self._jobs or self._reading or self.committed != self._seq - 1
+        due = self.state.next_due
+        if busy or due is None or self.state.finished_at is not None or self.broken is not None:
+            return None
+        waits = all(unit.status in (Status.APPROVAL, Status.BACKOFF) for unit in self.state.open.values())
+        return due if waits else None
 
     def hand_over(self) -> None:
         """Leave the run to its next owner: what has happened is journaled, what runs goes on, nothing more is written.

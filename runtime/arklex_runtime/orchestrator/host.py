@@ -32,7 +32,7 @@ from arklex_runtime.errors import (
 )
 from arklex_runtime.orchestrator.driver import RunDriver
 from arklex_runtime.scaling.memory import MemoryManager
-from arklex_runtime.state.records import CachePut, NewRun, Signal, StoredRun
+from arklex_runtime.state.records import NOWHERE, CachePut, NewRun, Origin, Signal, StoredRun
 
 if TYPE_CHECKING:
     from arklex_runtime.orchestrator.workbench import Workbench
@@ -56,6 +56,7 @@ class Request:
     context: dict[str, JSON] = field(default_factory=dict)
     session_id: str | None = None
     run_id: str | None = None
+    origin: Origin = NOWHERE
 
 
 class RunHost:
@@ -130,9 +131,9 @@ class RunHost:
         session = await self.journal.get_session(request.session_id) if request.session_id else session or {}
         now = self.now()
         run_id = request.run_id or new_run_id(program.root, now, self.random)
-        driver = RunDriver(self, program, run_id, RunState(), 1, request.session_id)
+        driver = RunDriver(self, program, run_id, RunState(), 1, request.session_id, request.origin)
         self.runs[run_id] = driver
-        new_run = NewRun(run_id, program.root, program.namespace, program.digest, request.session_id, now)
+        new_run = NewRun(run_id, program.root, program.namespace, program.digest, request.session_id, now, request.origin)
         driver.begin(Accepted(now, run_id, request.query, given, context, session, reuse), new_run)
         self._listen()
         return driver
@@ -186,7 +187,7 @@ class RunHost:
         self.workbench.prepare(program)
         seq = await self.journal.claim(run_id)
         stored, program, state = await self.stored(run_id)
-        driver = RunDriver(self, program, run_id, state, seq, stored.row.session_id)
+        driver = RunDriver(self, program, run_id, state, seq, stored.row.session_id, stored.row.origin)
         self.runs[run_id] = driver
         driver.resume()
         for signal in await self.journal.signals(run_id):
@@ -286,10 +287,15 @@ class RunHost:
             driver.hand_over()
         self.runs.clear()
         for driver in handed:
-            await self.journal.release(driver.run_id)
             if not driver.ended.done():
                 driver.ended.cancel()
+        await self.journal.release_all()
         return [driver.run_id for driver in handed]
+
+    def lose_all(self, error: BaseException) -> None:
+        """Break off every run: this owner is dead to the others, who may have claimed them."""
+        for driver in list(self.runs.values()):
+            driver.break_off(error)
 
     async def aclose(self) -> None:
         """Give back what runs, commit that, close everything. Runs that were not over can be resumed."""

@@ -12,7 +12,7 @@ from arklex_runtime.state import statements as sql
 from arklex_runtime.state import steps
 from arklex_runtime.state.journal import Journal
 from arklex_runtime.state.queue import Done, GroupQueue, Read, Writer
-from arklex_runtime.state.records import Batch, RunRow, Signal, StoredRun
+from arklex_runtime.state.records import AttemptLog, Batch, RunRow, Signal, StoredRun
 from arklex_runtime.state.statements import Dialect, Steps
 
 T = TypeVar("T")
@@ -96,6 +96,10 @@ class DatabaseJournal(Journal):
         await self._run(lambda: steps.rows_of(sql.RELEASE_RUN, {"run_id": run_id, "owner": self.owner}), write=True)
 
     @override
+    async def release_all(self) -> None:
+        await self._run(lambda: steps.rows_of(sql.RELEASE_ALL, {"owner": self.owner}), write=True)
+
+    @override
     async def owned(self) -> set[str]:
         rows = await self._run(lambda: steps.rows_of(sql.OWNED_RUNS, {"owner": self.owner}))
         return {row[0] for row in rows}
@@ -125,6 +129,10 @@ class DatabaseJournal(Journal):
     @override
     async def signals(self, run_id: str | None = None) -> list[Signal]:
         return await self._run(lambda: steps.signals(self.owner, run_id))
+
+    @override
+    async def attempt_logs(self, run_id: str) -> list[AttemptLog]:
+        return await self._run(lambda: steps.logs(run_id), long=True)
 
     @override
     async def get_session(self, session_id: str) -> dict[str, Any]:

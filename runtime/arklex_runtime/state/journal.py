@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from arklex_runtime.state.queue import Done, Read
-from arklex_runtime.state.records import Batch, RunRow, Signal, StoredRun
+from arklex_runtime.state.records import AttemptLog, Batch, RunRow, Signal, StoredRun
 
 PATIENCE = 10.0
 """Seconds to wait for a lock or for the server before DatabaseUnavailable."""
@@ -52,6 +52,9 @@ class Journal(Protocol):
     async def release(self, run_id: str) -> None:
         """Stop owning a run, so that anybody can claim it."""
 
+    async def release_all(self) -> None:
+        """Stop owning every run, at once."""
+
     async def owned(self) -> set[str]:
         """Return the ids of the unfinished runs that this owner still has."""
 
@@ -71,6 +74,9 @@ class Journal(Protocol):
 
     async def signals(self, run_id: str | None = None) -> list[Signal]:
         """Return the signals not yet consumed of one run, or of all this owner's."""
+
+    async def attempt_logs(self, run_id: str) -> list[AttemptLog]:
+        """Return what the run's attempts logged, by unit key and attempt."""
 
     def changed(self) -> bool:
         """Whether anybody may have written since the last call: cheap enough to ask many times a second."""

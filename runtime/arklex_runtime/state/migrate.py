@@ -11,8 +11,7 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from arklex_runtime.errors import DatabaseUnavailable
-from arklex_runtime.state.ddl import HEAD, REVISIONS
+from arklex_runtime.state.ddl import check
 
 LOCK = 4_163_507_710_482_201_001
 """Key of the advisory lock that lets one process migrate a PostgreSQL database at a time."""
@@ -66,6 +65,7 @@ def upgrade_postgres(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
     if connection.dialect.has_table(connection, "alembic_version"):
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-        if found is not None and found not in REVISIONS:
-            raise DatabaseUnavailable("newer", f"schema {found}, this release knows {HEAD}")
+        if found is not None and check(found):
+            return
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
     upgrade(connection)

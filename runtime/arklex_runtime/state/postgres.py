@@ -13,14 +13,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from arklex_runtime.errors import DatabaseCause, DatabaseUnavailable
 from arklex_runtime.state import steps
-from arklex_runtime.state.advisory import AdvisoryLock, lock_key
+from arklex_runtime.state.advisory import AdvisoryLock, Lease, lock_key
 from arklex_runtime.state.database import DatabaseJournal
-from arklex_runtime.state.ddl import HEAD
+from arklex_runtime.state.ddl import check
 from arklex_runtime.state.queue import LATER, Later, Outcome
 from arklex_runtime.state.records import Batch
 from arklex_runtime.state.statements import POSTGRES, VERSION, Steps
 
 T = TypeVar("T")
+
+EXPIRED = " ".join(["SELECT expires_at <=", POSTGRES.clock, "FROM owners WHERE owner = :owner"])
+ATTEMPT = 5.0
+"""Seconds for one try of a transaction: a half-open connection answers never. (Longer ones: as long as the patience.)"""
 
 # Shared among those who ask; it collides with the owner's own lock alone.
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock_shared(:key)"
@@ -76,32 +80,44 @@ class PostgresDatabase:
 
     dialect = POSTGRES
 
-    def __init__(self, engine: AsyncEngine, owner: str, patience: float) -> None:
+    def __init__(self, engine: AsyncEngine, owner: str, patience: float, lease: Lease | None = None) -> None:
         self._engine = engine
         self._owner = owner
         self._patience = patience
+        self._lease = lease
         self._texts: dict[str, TextClause] = {}
-        self._lock = AdvisoryLock(engine, owner)
+        self.lock = AdvisoryLock(engine, owner, lease)
 
     def alive(self, owner: str) -> Steps[bool]:
-        """Whether the owner of a run still lives: whether somebody's session holds its lock."""
+        """Whether the owner of a run still lives: somebody's session holds its lock, and its lease, if any, runs."""
         if owner == self._owner:
             return True
         rows = yield TRY_LOCK, {"key": lock_key(owner)}
-        return not rows[0][0]
+        if rows[0][0]:
+            return False
+        rows = yield EXPIRED, {"owner": owner}
+        return not rows or not rows[0][0]
 
     def hold(self) -> None:
         """Nothing: an owner from ``start`` on."""
 
     async def start(self) -> None:
         """Reach the server, bring the schema to its head, and be an owner of runs. Raises DatabaseUnavailable."""
-        await self._reaching(self._ensure_schema)
-        await self._reaching(self._lock.hold)
+        await self._reaching(self._ensure_schema, each=None)
+        await self._reaching(self.lock.hold)
+
+    async def rename(self, owner: str) -> None:
+        """Be another owner from here on. Raises DatabaseUnavailable."""
+        await self.lock.release()
+        self._owner = owner
+        self.lock = AdvisoryLock(self._engine, owner, self._lease)
+        await self._reaching(self.lock.hold)
 
     async def _ensure_schema(self) -> None:
         async with self._engine.begin() as connection:
             made = (await connection.execute(text("SELECT to_regclass('alembic_version') IS NOT NULL"))).scalar()
-            if made and (await connection.execute(text(VERSION))).scalar() == HEAD:
+            found = (await connection.execute(text(VERSION))).scalar() if made else None
+            if found and check(found):
                 return
             from arklex_runtime.state.migrate import upgrade_postgres
 
@@ -140,15 +156,18 @@ class PostgresDatabase:
     async def run(self, make: Callable[[], Steps[T]], write: bool = False, long: bool = False, once: bool = False) -> T:
         """Run one transaction, again while the server cannot be reached or picks it as a deadlock's victim."""
         attempt = Attempt(self._engine, self._texts)
-        return await self._reaching(lambda: attempt.run(make()), lambda: once and attempt.committing)
+        each = None if long else max(ATTEMPT, self._patience / 3)
+        return await self._reaching(lambda: attempt.run(make()), lambda: once and attempt.committing, each)
 
-    async def _reaching(self, work: Callable[[], Awaitable[T]], unsure: Callable[[], bool] = lambda: False) -> T:
-        """Try for ``patience`` seconds in all, whatever hangs; not again when ``unsure`` says that it may have happened."""
+    async def _reaching(
+        self, work: Callable[[], Awaitable[T]], unsure: Callable[[], bool] = lambda: False, each: float | None = ATTEMPT
+    ) -> T:
+        """Try for ``patience`` seconds in all, ``each`` a try, whatever hangs; not again when it may have happened."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
         while True:
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(deadline if each is None else min(deadline, loop.time() + each)):
                     return await work()
             except Exception as error:
                 ours = translate(error)
@@ -158,7 +177,7 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         """Stop being an owner, close the pool."""
-        await self._lock.release()
+        await self.lock.release()
         await self._engine.dispose()
 
 
@@ -173,11 +192,18 @@ class Attempt:
     async def run(self, work: Steps[T]) -> T:
         """Run the steps, and commit."""
         self.committing = False
-        async with self._engine.connect() as connection, connection.begin() as transaction:
+        connection = await self._engine.connect()
+        try:
+            await connection.begin()
             result = await self._drive(connection, work)
             self.committing = True
-            await transaction.commit()
+            await connection.commit()
             return result
+        except asyncio.CancelledError:
+            await connection.invalidate()  # whoever does not answer would not answer a ROLLBACK either
+            raise
+        finally:
+            await connection.close()
 
     async def _drive(self, connection: AsyncConnection, work: Steps[T]) -> T:
         try:
@@ -200,26 +226,36 @@ class Attempt:
 
 async def open_postgres(url: str, owner: str, now: Callable[[], float], patience: float) -> DatabaseJournal:
     """Open a journal in PostgreSQL; see ``open_journal``."""
+    return DatabaseJournal(await open_server(url, owner, patience), owner, now)
+
+
+async def open_server(url: str, owner: str, patience: float, lease: Lease | None = None) -> PostgresDatabase:
+    """Reach the server, as an owner of runs. Raises DatabaseUnavailable.
+
+    The server ends what a frozen process began: such a transaction would keep others from the runs it locked.
+    """
+    frozen = "0" if lease is None else str(int(lease.seconds * 1000))
     engine = create_async_engine(
         make_url(url).set(drivername="postgresql+asyncpg"),
         pool_size=10,
         max_overflow=20,
         pool_timeout=patience,
         connect_args={
-            "timeout": patience,
+            "timeout": min(patience, ATTEMPT),
             "server_settings": {
                 "application_name": "arklex",
                 "tcp_keepalives_idle": "10",
                 "tcp_keepalives_interval": "5",
                 "tcp_keepalives_count": "3",
                 "jit": "off",
+                "idle_in_transaction_session_timeout": frozen,
             },
         },
     )
-    database = PostgresDatabase(engine, owner, patience)
+    database = PostgresDatabase(engine, owner, patience, lease)
     try:
         await database.start()
     except BaseException:
         await database.close()
         raise
-    return DatabaseJournal(database, owner, now)
+    return database

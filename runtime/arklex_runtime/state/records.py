@@ -6,6 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The objects a run comes from, on a cluster: the UID of its TaskGraph, UID and name of its TaskGraphRun."""
+
+    graph_uid: str | None = None
+    object_uid: str | None = None
+    object_name: str | None = None
+
+
+NOWHERE = Origin()
+
+
 @dataclass(slots=True)
 class NewRun:
     """A run at its acceptance; ``bundle`` is the digest of what it runs, stored by content."""
@@ -16,14 +28,18 @@ class NewRun:
     bundle: str
     session_id: str | None
     started_at: float
+    origin: Origin = NOWHERE
 
 
 @dataclass(slots=True)
 class EndOfRun:
-    """A run's terminal transition."""
+    """A run's terminal transition; ``graph_uid``: the TaskGraph where it is counted."""
 
     phase: str
     finished_at: float
+    graph_uid: str | None = None
+    namespace: str = "default"
+    graph: str = ""
 
 
 @dataclass(slots=True)
@@ -80,6 +96,24 @@ class RunRow:
     owner: str | None
     started_at: float
     finished_at: float | None
+    graph_uid: str | None = None
+    object_uid: str | None = None
+    object_name: str | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """The objects it comes from."""
+        return Origin(self.graph_uid, self.object_uid, self.object_name)
+
+
+@dataclass(slots=True)
+class GraphCounts:
+    """A TaskGraph's runs: those that are not over, those that ended (forgotten ones too), and the last to start."""
+
+    active: int
+    succeeded: int
+    failed: int
+    last: RunRow | None
 
 
 @dataclass(slots=True)

@@ -19,6 +19,12 @@ from sqlalchemy import (
 metadata = MetaData()
 _id = BigInteger().with_variant(Integer(), "sqlite")
 
+
+def _where(name: str, *columns: str, where: str) -> Index:
+    """An index of some rows alone. Those of runs from objects cost embedded runs nothing."""
+    return Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where))
+
+
 bundles = Table(
     "bundles",
     metadata,
@@ -39,7 +45,15 @@ runs = Table(
     Column("owner", Text),
     Column("started_at", Double, nullable=False),
     Column("finished_at", Double),
+    Column("graph_uid", Text),
+    Column("object_uid", Text),
+    Column("object_name", Text),
+    Column("wake_at", Double),
     Index("runs_by_start", "started_at"),
+    _where("runs_by_graph", "graph_uid", "started_at", where="graph_uid IS NOT NULL"),
+    _where("runs_by_object", "object_uid", where="object_uid IS NOT NULL"),
+    _where("runs_open", "graph_uid", "wake_at", where="finished_at IS NULL AND graph_uid IS NOT NULL"),
+    _where("runs_ended", "phase", "finished_at", where="finished_at IS NOT NULL AND graph_uid IS NOT NULL"),
     sqlite_with_rowid=False,
 )
 
@@ -62,6 +76,7 @@ signals = Table(
     Column("at", Double, nullable=False),
     Column("consumed", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("run_id", "key", name="signals_once"),
+    _where("signals_open", "run_id", where="consumed = 0"),
 )
 
 sessions = Table(
@@ -79,4 +94,42 @@ cache = Table(
     Column("value", LargeBinary, nullable=False),
     Column("expires_at", Double, nullable=False),
     Index("cache_by_expiry", "expires_at"),
+)
+
+logs = Table(
+    "logs",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("pod", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("hostname", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
+graph_counts = Table(
+    "graph_counts",
+    metadata,
+    Column("graph_uid", Text, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("graph", Text, nullable=False),
+    Column("succeeded", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
 )

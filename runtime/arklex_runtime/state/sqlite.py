@@ -239,6 +239,11 @@ class SqliteDatabase:
 
 async def open_sqlite(url: str, owner: str, now: Callable[[], float], patience: float) -> DatabaseJournal:
     """Open a journal in a file or in memory; see ``open_journal``."""
+    return DatabaseJournal(await open_file(url, owner, patience), owner, now)
+
+
+async def open_file(url: str, owner: str, patience: float) -> SqliteDatabase:
+    """Open the database alone."""
     parsed = SqliteUrl.parse(url)
     try:
         opened = open_database(parsed, 0.0)
@@ -247,7 +252,7 @@ async def open_sqlite(url: str, owner: str, now: Callable[[], float], patience: 
             raise
         opened = await asyncio.to_thread(open_database, parsed, patience)
     lock = OwnerLock(parsed.path.absolute(), owner) if parsed.path else None
-    return DatabaseJournal(SqliteDatabase(opened, owner, lock, patience), owner, now)
+    return SqliteDatabase(opened, owner, lock, patience)
 
 
 def _is_locked(error: BaseException) -> bool:

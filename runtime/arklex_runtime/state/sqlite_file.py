@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
 from arklex_runtime.errors import DatabaseCause, DatabaseUnavailable, ValidationError
-from arklex_runtime.state.ddl import HEAD, REVISIONS, SQLITE_DDL
+from arklex_runtime.state.ddl import HEAD, SQLITE_DDL, check
 from arklex_runtime.state.statements import VERSION
 from arklex_runtime.state.steps import Conflict
 
@@ -178,9 +178,7 @@ def version(connection: sqlite3.Connection) -> str | None:
 def ensure_schema(connection: sqlite3.Connection, url: SqliteUrl) -> bool:
     """Bring the schema to the head; False if another process was at it and the database has to be opened again."""
     found = version(connection)
-    if found and found not in REVISIONS:
-        raise DatabaseUnavailable("newer", f"schema {found}, this release knows {HEAD}")
-    if found == HEAD:
+    if found and check(found):
         return True
     connection.execute("PRAGMA journal_mode = WAL")
     if found is None:

@@ -18,28 +18,31 @@ DELETED = "Deleted"
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Where the databases differ: how a row is locked, and whether a group must lock its runs before it writes.
+    """Where the databases differ: how a row is locked, whether a group must lock its runs before it writes, what its clock is.
 
-    SQLite has one writer at a time, so BEGIN IMMEDIATE locks everything.
+    SQLite has one writer at a time, so BEGIN IMMEDIATE locks everything. ``clock``: epoch seconds.
     """
 
     name: str
     for_update: str
     lock_owned: str | None
+    clock: str
 
 
-SQLITE = Dialect("sqlite", "", None)
+SQLITE = Dialect("sqlite", "", None, "((julianday('now') - 2440587.5) * 86400.0)")
 POSTGRES = Dialect(
     "postgresql",
     " FOR UPDATE",
     "SELECT run_id FROM runs WHERE run_id = ANY(:ids) AND owner = :owner ORDER BY run_id FOR SHARE",
+    "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)",
 )
 
 VERSION = "SELECT version_num FROM alembic_version"
 
 INSERT_RUN = (
-    "INSERT INTO runs (run_id, graph, namespace, phase, session_id, bundle, owner, started_at) "
-    "VALUES (:run_id, :graph, :namespace, 'Running', :session_id, :bundle, :owner, :started_at)"
+    "INSERT INTO runs (run_id, graph, namespace, phase, session_id, bundle, owner, started_at, "
+    "graph_uid, object_uid, object_name) VALUES (:run_id, :graph, :namespace, 'Running', :session_id, :bundle, :owner, "
+    ":started_at, :graph_uid, :object_uid, :object_name)"
 )
 END_RUN = "UPDATE runs SET phase = :phase, finished_at = :finished_at, owner = NULL WHERE run_id = :run_id AND owner = :owner"
 INSERT_EVENTS = "INSERT INTO events (run_id, seq, events) VALUES (:run_id, :seq, :events)"
@@ -50,10 +53,25 @@ STORED_EVENTS = (
 LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM events WHERE run_id = :run_id"
 ALL_EVENTS = "SELECT seq, events FROM events WHERE run_id = :run_id ORDER BY seq"
 
-RUN_COLUMNS = "run_id, graph, namespace, phase, session_id, bundle, owner, started_at, finished_at"
+COUNT_END = (
+    "INSERT INTO graph_counts (graph_uid, namespace, graph, succeeded, failed) "
+    "VALUES (:graph_uid, :namespace, :graph, :succeeded, :failed) ON CONFLICT (graph_uid) DO UPDATE "
+    "SET succeeded = graph_counts.succeeded + excluded.succeeded, failed = graph_counts.failed + excluded.failed"
+)
+PUT_LOG = (
+    "INSERT INTO logs (run_id, key, attempt, pod, node, text) VALUES (:run_id, :key, :attempt, :pod, :node, :text) "
+    "ON CONFLICT (run_id, key, attempt) DO UPDATE SET pod = excluded.pod, node = excluded.node, text = excluded.text"
+)
+LOGS = "SELECT key, attempt, pod, node, text FROM logs WHERE run_id = :run_id ORDER BY key, attempt"
+
+RUN_COLUMNS = (
+    "run_id, graph, namespace, phase, session_id, bundle, owner, started_at, finished_at, graph_uid, object_uid, object_name"
+)
 SELECT_RUN = " ".join(["SELECT", RUN_COLUMNS, "FROM runs WHERE run_id = :run_id AND phase <> 'Deleted'"])
 LOCK_RUN = "SELECT phase, owner, finished_at FROM runs WHERE run_id = :run_id"
-TAKE_RUN = "UPDATE runs SET owner = :owner, phase = 'Running', finished_at = NULL WHERE run_id = :run_id"
+TAKE_RUN = "UPDATE runs SET owner = :owner, phase = 'Running', finished_at = NULL, wake_at = NULL WHERE run_id = :run_id"
+RELEASE_ALL = "UPDATE runs SET owner = NULL WHERE owner = :owner RETURNING run_id"
+WAKE_RUN = "UPDATE runs SET wake_at = NULL WHERE run_id = :run_id AND wake_at IS NOT NULL"
 RELEASE_RUN = "UPDATE runs SET owner = NULL WHERE run_id = :run_id AND owner = :owner"
 OWNED_RUNS = "SELECT run_id FROM runs WHERE owner = :owner"
 OWNERS = "SELECT DISTINCT owner FROM runs WHERE owner IS NOT NULL"
@@ -96,6 +114,7 @@ DELETE_EVENTS = (
     "(SELECT seq FROM events WHERE run_id = :run_id ORDER BY seq LIMIT :limit) RETURNING seq"
 )
 DELETE_SIGNALS = "DELETE FROM signals WHERE run_id = :run_id"
+DELETE_LOGS = "DELETE FROM logs WHERE run_id = :run_id"
 DELETE_RUN = "DELETE FROM runs WHERE run_id = :run_id"
 PRUNABLE = (
     "SELECT run_id FROM runs WHERE finished_at IS NOT NULL AND (finished_at < :before OR phase = 'Deleted') "

@@ -10,7 +10,7 @@ import orjson
 from arklex_runtime.engine.session import merge
 from arklex_runtime.errors import Fenced, RunFinished, RunNotFound, RunOwned
 from arklex_runtime.state import statements as sql
-from arklex_runtime.state.records import Batch, RunRow, Signal, StoredRun
+from arklex_runtime.state.records import AttemptLog, Batch, EndOfRun, NewRun, RunRow, Signal, StoredRun
 from arklex_runtime.state.statements import Dialect, Params, Steps
 
 Alive = Callable[[str], "Steps[bool]"]
@@ -23,7 +23,7 @@ class Conflict(Exception):
 
 def is_plain(batch: Batch) -> bool:
     """Whether the batch is nothing but events, as most are."""
-    return not (batch.new_run or batch.end or batch.session_patches or batch.cache or batch.signals)
+    return not (batch.new_run or batch.end or batch.session_patches or batch.cache or batch.signals or batch.logs)
 
 
 def event_row(batch: Batch) -> Params:
@@ -36,8 +36,7 @@ def commit(dialect: Dialect, owner: str, batches: Sequence[Batch]) -> Steps[None
     extras = [batch for batch in batches if not is_plain(batch)]
     new = [batch.new_run for batch in extras if batch.new_run]
     if new:
-        fields = ("run_id", "graph", "namespace", "session_id", "bundle", "started_at")
-        yield sql.INSERT_RUN, [{"owner": owner} | {name: getattr(run, name) for name in fields} for run in new]
+        yield sql.INSERT_RUN, [_run_row(run, owner) for run in new]
     if dialect.lock_owned:
         ids = sorted({batch.run_id for batch in batches})
         held = yield dialect.lock_owned, {"ids": ids, "owner": owner}
@@ -46,6 +45,21 @@ def commit(dialect: Dialect, owner: str, batches: Sequence[Batch]) -> Steps[None
     yield sql.INSERT_EVENTS, [event_row(batch) for batch in batches]
     if extras:
         yield from _extras(dialect, owner, extras)
+
+
+def _run_row(run: NewRun, owner: str) -> Params:
+    return {
+        "run_id": run.run_id,
+        "graph": run.graph,
+        "namespace": run.namespace,
+        "session_id": run.session_id,
+        "bundle": run.bundle,
+        "owner": owner,
+        "started_at": run.started_at,
+        "graph_uid": run.origin.graph_uid,
+        "object_uid": run.origin.object_uid,
+        "object_name": run.origin.object_name,
+    }
 
 
 def _extras(dialect: Dialect, owner: str, batches: Sequence[Batch]) -> Steps[None]:
@@ -64,6 +78,9 @@ def _extras(dialect: Dialect, owner: str, batches: Sequence[Batch]) -> Steps[Non
     consumed: list[Params] = [{"id": signal} for batch in batches for signal in batch.signals]
     if consumed:
         yield sql.CONSUME_SIGNAL, consumed
+    logs = [(batch.run_id, log) for batch in batches for log in batch.logs]
+    if logs:
+        yield sql.PUT_LOG, [_log_row(run_id, log) for run_id, log in logs]
     ends: list[Params] = [
         {"run_id": batch.run_id, "phase": batch.end.phase, "finished_at": batch.end.finished_at, "owner": owner}
         for batch in batches
@@ -71,6 +88,24 @@ def _extras(dialect: Dialect, owner: str, batches: Sequence[Batch]) -> Steps[Non
     ]
     if ends:
         yield sql.END_RUN, ends
+    counted = [batch.end for batch in batches if batch.end and batch.end.graph_uid]
+    if counted:
+        yield from _count(counted)
+
+
+def _log_row(run_id: str, log: AttemptLog) -> Params:
+    text = log.text.replace("\0", "\ufffd")
+    return {"run_id": run_id, "key": log.key, "attempt": log.attempt, "pod": log.pod, "node": log.node, "text": text}
+
+
+def _count(ends: Sequence[EndOfRun]) -> Steps[None]:
+    """Count ends at their graphs: last in the transaction, since others count there too; in one order, against deadlocks."""
+    rows: dict[str, dict[str, Any]] = {}
+    for end in ends:
+        uid = end.graph_uid or ""
+        zero = {"graph_uid": uid, "namespace": end.namespace, "graph": end.graph, "succeeded": 0, "failed": 0}
+        rows.setdefault(uid, zero)["succeeded" if end.phase == "Succeeded" else "failed"] += 1
+    yield sql.COUNT_END, [rows[uid] for uid in sorted(rows)]
 
 
 def commit_alone(dialect: Dialect, owner: str, batch: Batch) -> Steps[None]:
@@ -163,7 +198,9 @@ def add_signal(dialect: Dialect, run_id: str, kind: str, data: Any, key: str | N
     if finished_at is not None:
         raise RunFinished(f"run {run_id!r} has finished")
     row = {"run_id": run_id, "kind": kind, "key": key, "data": orjson.dumps(data), "at": now}
-    return bool((yield sql.ADD_SIGNAL, row))
+    added = yield sql.ADD_SIGNAL, row
+    yield sql.WAKE_RUN, {"run_id": run_id}
+    return bool(added)
 
 
 def get_signal(run_id: str, key: str) -> Steps[Signal | None]:
@@ -194,6 +231,12 @@ def bundle_stored_at(digest: str) -> Steps[float | None]:
     """Return when the bundle was last stored, or None."""
     rows = yield sql.BUNDLE_STORED_AT, {"digest": digest}
     return rows[0][0] if rows else None
+
+
+def logs(run_id: str) -> Steps[list[AttemptLog]]:
+    """Return what the run's attempts logged."""
+    rows = yield sql.LOGS, {"run_id": run_id}
+    return [AttemptLog(*row) for row in rows]
 
 
 def rows_of(statement: str, params: Params) -> Steps[list[Sequence[Any]]]:
@@ -232,6 +275,7 @@ def hide_finished(dialect: Dialect, run_id: str, now: float) -> Steps[bool]:
 def delete_rest(run_id: str) -> Steps[None]:
     """Last half of a delete, when the events are gone."""
     yield sql.DELETE_SIGNALS, {"run_id": run_id}
+    yield sql.DELETE_LOGS, {"run_id": run_id}
     yield sql.DELETE_RUN, {"run_id": run_id}
 
 
