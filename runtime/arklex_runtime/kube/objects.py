@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from pydantic import ValidationError
-
 from arklex_api.base import KubeModel
-from arklex_api.messages import problems_of
-from arklex_api.paths import render
+from arklex_api.objects import read_object
+from arklex_api.problems import ManifestError
 from arklex_api.run import TaskGraphRun
 from arklex_api.taskgraph import TaskGraph
 from arklex_api.worker import Worker
@@ -91,12 +89,12 @@ class Objects:
         return entry, before
 
     def _read(self, kind: Kind, given: Object) -> tuple[KubeModel | None, str]:
-        bare = {name: value for name, value in given.items() if name != "status"}
         try:
-            return kind.model.model_validate(bare, extra="ignore"), ""
-        except ValidationError as error:
-            steps, _, message = problems_of(error, kind.model)[0]
-            problem = f"{render(steps)}: {message}"[:1024]
+            return read_object(kind.model, given), ""
+        except ManifestError as error:
+            problem = str(error)[:1024]
+        except RecursionError:
+            problem = "spec: lists and maps nest too deep"
         metadata = given["metadata"]
         self._log.warning(
             "object left out: this version cannot read it",
