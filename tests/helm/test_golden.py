@@ -57,11 +57,12 @@ def test_a_namespaced_installation_has_no_right_beyond_its_namespaces_but_to_reg
     assert {found["metadata"]["name"] for found in roles} == {
         "arklex-hooks-cleanup-registration",
         "arklex-metrics-registration",
+        "arklex-operator-source",
     }
     for found in roles:
         for rule in found["rules"]:
-            assert rule["resources"] in (["apiservices"], ["namespaces"])
-            assert rule.get("resourceNames") or rule["verbs"] == ["create"]
+            assert rule["resources"] in (["apiservices"], ["namespaces"], ["customresourcedefinitions"])
+            assert rule.get("resourceNames") or rule["verbs"] in (["create"], ["get"])
 
 
 @pytest.mark.parametrize("name", cases())

@@ -56,6 +56,11 @@ RULES = {
     "a pull policy": ("image.pullPolicy=Never", "image.pullPolicy=never", "/image/pullPolicy"),
     "a digest": ("images.runtime.digest=sha256:" + "0" * 64, "images.runtime.digest=0123", "/images/runtime/digest"),
     "a pinned tag": ("images.runtime.tag=0.1.0", "images.runtime.tag=latest", "/images/runtime/tag"),
+    "an image's name": (
+        "images.runtime.repository=r.example.com:5000/a/b",
+        "images.runtime.repository=",
+        "/images/runtime/repository",
+    ),
     "an image by type": ("images.workers.llm.tag=1.0.0", "images.workers.agent.tag=1.0.0", "agent"),
     "no root": ("podSecurity.runAsUser=1000", "podSecurity.runAsUser=0", "/podSecurity/runAsUser"),
     "the chart's labels": ("commonLabels.team=a", "commonLabels.app\\.kubernetes\\.io/name=a", "/commonLabels"),

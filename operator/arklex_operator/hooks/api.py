@@ -91,7 +91,7 @@ class Api:
             page = await self._unless_missing(self.call("GET", path, query=query, accept=METADATA))
             if page is None:
                 return found
-            found += [(item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in page["items"]]
+            found += [(item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in page.get("items") or ()]
             if not (token := page["metadata"].get("continue")):
                 return found
             query["continue"] = token
