@@ -1,0 +1,10 @@
+"""The controllers that the operator runs."""
+
+from __future__ import annotations
+
+from arklex_operator.handlers.operator import Controller
+
+
+def controllers() -> list[Controller]:
+    """One for each kind that is reconciled."""
+    return []
