@@ -12,12 +12,16 @@ from types import FrameType
 
 from arklex_operator.settings import Settings, SettingsError
 
+DEEPEST = 25_000
+"""Frames of Python: the API server takes JSON 10,000 deep, and one such object must not stop the watch of all others."""
+
 log = logging.getLogger("arklex.operator")
 
 
 def main() -> None:
     """The command. Exit codes: 0 after SIGTERM, 2 for bad settings, 1 when the watches ended, 70 when the Lease was lost."""
     signal.signal(signal.SIGTERM, _stop_at_once)
+    sys.setrecursionlimit(DEEPEST)
     try:
         settings = Settings.read(os.environ)
     except SettingsError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -167,9 +168,7 @@ class Api:
             self._monitoring.errors.labels(name, "none").inc()
             said = str(error) or type(error).__name__
             raise UnavailableError(0, "Unreachable", f"the API server does not answer: {said}") from error
-        told: Any = None
-        with contextlib.suppress(orjson.JSONDecodeError):
-            told = orjson.loads(text)
+        told = _decoded(text)
         if status < 300 and isinstance(told, dict):
             return told
         self._monitoring.errors.labels(name, str(status)).inc()
@@ -194,6 +193,16 @@ class Api:
         answer = await self._client.call_api(*request, _request_timeout=timeout)
         response: aiohttp.ClientResponse = answer.response
         return response.status, response.headers, await response.read()
+
+
+def _decoded(text: bytes) -> Any:
+    """JSON; None for anything else. An object of ours may hold lists in lists to a depth that orjson refuses."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(text)
+    return None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
