@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from arklex_operator.handlers.operator import Controller
+from arklex_operator.handlers.taskgraphs import task_graphs
 
 
 def controllers() -> list[Controller]:
     """One for each kind that is reconciled."""
-    return []
+    return [task_graphs]
