@@ -98,10 +98,10 @@ class Work:
 
     def finish(self) -> None:
         """Take everything out again."""
-        ids = [entry for entry, _ in self._redis.xrange(self._stream)]
-        if ids:
-            self._redis.xack(self._stream, "pool", *ids)
-            self._redis.xdel(self._stream, *ids)
+        self._redis.xgroup_setid(self._stream, "pool", id="$")
+        for pending in self._redis.xpending_range(self._stream, "pool", "-", "+", 10_000):
+            self._redis.xack(self._stream, "pool", pending["message_id"])
+        self._redis.xtrim(self._stream, maxlen=0, approximate=False)
 
     def set(self, tasks: int) -> None:
         """Have exactly so many attempts queued."""

@@ -111,7 +111,7 @@ class Observed:
         pods: Iterable[Mapping[str, Any]],
     ) -> Seen:
         desired = int((deployment or {}).get("spec", {}).get("replicas", 0))
-        changes = [at - (self._now() - time).total_seconds() for time in _changes(deployment, hpa)]
+        changes = [at - (self._now() - last).total_seconds() for last in _scaled(hpa)]
         before = self.seen.get(key)
         if before is not None:
             changes += [] if before.changed is None else [before.changed]
@@ -120,12 +120,10 @@ class Observed:
         return Seen(at, worker, deployment is not None, desired, changed, tuple(read_pod(each) for each in pods), hpa)
 
 
-def _changes(deployment: Mapping[str, Any] | None, hpa: Mapping[str, Any] | None) -> list[datetime]:
-    """When spec.replicas was changed, as far as the objects remember: by the HPA, and through the scale subresource."""
+def _scaled(hpa: Mapping[str, Any] | None) -> list[datetime]:
+    """When the HPA changed spec.replicas last. Nothing remembers when a person did: every replica notes it when it sees it."""
     last = ((hpa or {}).get("status") or {}).get("lastScaleTime")
-    fields = ((deployment or {}).get("metadata") or {}).get("managedFields") or ()
-    scaled = [each.get("time") for each in fields if each.get("subresource") == "scale"]
-    return [read_time(text) for text in (last, *scaled) if text]
+    return [read_time(last)] if last else []
 
 
 def _models(workers: Iterable[Mapping[str, Any]]) -> tuple[dict[Key, Worker], dict[Key, str]]:
