@@ -75,14 +75,10 @@ EXPOSE 9090
 ENTRYPOINT ["arklex"]
 CMD ["worker"]
 
-FROM image AS worker-tool
-COPY --from=worker-dependencies /opt/arklex /opt/arklex
-COPY --from=wheel /made/ /
-EXPOSE 9090
-ENTRYPOINT ["arklex"]
-CMD ["worker"]
+FROM worker-custom AS worker-tool
 
 FROM image AS worker-llm
+ENV PYTHONPATH=/handlers
 COPY --from=worker-llm-dependencies /opt/arklex /opt/arklex
 COPY --from=wheel /made/ /
 EXPOSE 9090

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tests.cluster.bed import cgroups, components, images, node, processes, recipes, space
+from tests.cluster.bed import cgroups, components, images, node, processes, recipes, space, store
 from tests.cluster.bed.pki import Authority
 from tests.cluster.bed.place import NODE, NODE_ADDRESS, PODS, SERVER, SERVICES, Place
 from tests.cluster.bed.programs import program
@@ -111,12 +111,14 @@ def up(place: Place) -> Iterator[Step]:
         processes.start(place, name, space.inside(place, command))
 
     start("etcd", components.etcd(place.state / "etcd", ETCD, "http://127.0.0.1:2380"))
-    start("containerd", node.containerd(place, pause))
     command = components.apiserver(authority, place.state / "apiserver", ETCD, NODE_ADDRESS, 6443, SERVICES, APISERVER)
     start("apiserver", command)
+    command = node.containerd(place, pause)
+    store.sweep(place)
+    start("containerd", command)
     authority.kubeconfig("admin", SERVER)
     authority.issue("scheduler", "system:kube-scheduler")
-    _wait(place, "containerd", lambda: space.ran(place, "ctr", f"--address={place.containerd}", "version").returncode == 0)
+    _wait(place, "containerd", lambda: space.ran(place, *store.ctr(place, "version")).returncode == 0)
     images.load(place, [pause])
     _wait(place, "apiserver", lambda: kubectl(place, "get", "--raw", "/readyz").returncode == 0)
     yield Step("the API server is ready", time.monotonic() - started)

@@ -5,19 +5,26 @@ An image's tag is the digest of what it is made of, so one that is there is righ
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+import json
 import subprocess
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.bed import space
 from tests.cluster.bed.build import BuildFailed, locked
 from tests.cluster.bed.place import Place
 from tests.cluster.bed.programs import cache
+from tests.cluster.bed.store import ctr
 
 PREFIX = "localhost/arklex-bed"
+NAME = "org.opencontainers.image.ref.name"
 ROOT = Path(__file__).parents[3]
 
 
@@ -121,15 +128,59 @@ def pip_settings() -> str:
 
 
 def load(place: Place, tags: Iterable[str]) -> None:
-    """Hand images to the bed's containerd; those it has are left alone. Raises BuildFailed."""
-    ctr = ("ctr", f"--address={place.containerd}", "--namespace=k8s.io")
-    here = set(space.ran(place, *ctr, "images", "list", "--quiet").stdout.split())
-    for tag in tags:
-        if tag in here:
-            continue
-        with tempfile.TemporaryDirectory(prefix="arklex-", dir=cache()) as name:
-            archive = Path(name) / "image.tar"
-            buildah("push", "--quiet", "--disable-compression", tag, f"oci-archive:{archive}:{tag}")
-            done = space.ran(place, *ctr, "images", "import", "--snapshotter=overlayfs", str(archive), timeout=300)
-        if done.returncode != 0:
-            raise BuildFailed(f"containerd refuses {tag}: {done.stderr}")
+    """Hand images to the bed's containerd, of their layers only those it has not. Raises BuildFailed."""
+    here = set(space.ran(place, *ctr(place, "images", "list", "--quiet")).stdout.split())
+    wanted = [tag for tag in dict.fromkeys(tags) if tag not in here]
+    if not wanted:
+        return
+    manifests = layout(wanted)
+    blobs = set(space.ran(place, *ctr(place, "content", "list", "--quiet")).stdout.split())
+    command = space.inside(place, ctr(place, "images", "import", "--snapshotter=overlayfs", "-"))
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin, tarfile.open(fileobj=process.stdin, mode="w|") as archive:
+            write_archive(archive, manifests, blobs)
+        if process.wait(600) != 0:
+            log.seek(0)
+            raise BuildFailed(f"containerd refuses {', '.join(wanted)}: {log.read()[-2000:]}")
+
+
+def layout(tags: list[str]) -> list[dict[str, Any]]:
+    """Put images into the cache's OCI layout, layers that are there already left alone; return their descriptors."""
+    folder = cache() / "images/layout"
+    with locked("images"):
+        known = {one["annotations"][NAME] for one in _index(folder)}
+        for tag in tags:
+            if tag not in known:
+                buildah("push", "--quiet", "--disable-compression", tag, f"oci:{folder}:{tag}")
+        return [one for one in _index(folder) if one["annotations"][NAME] in tags]
+
+
+def _index(folder: Path) -> list[dict[str, Any]]:
+    if not (folder / "index.json").exists():
+        return []
+    return list(json.loads((folder / "index.json").read_text())["manifests"])
+
+
+def write_archive(archive: tarfile.TarFile, manifests: list[dict[str, Any]], known: set[str]) -> None:
+    """Write an OCI archive of images of the layout, without the blobs whose digests are ``known``."""
+    folder = cache() / "images/layout"
+
+    def add(name: str, data: bytes) -> None:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(data)
+        archive.addfile(entry, io.BytesIO(data))
+
+    add("oci-layout", (folder / "oci-layout").read_bytes())
+    for manifest in manifests:
+        parts = json.loads(_blob(folder, manifest["digest"]).read_text())
+        for one in (manifest["digest"], parts["config"]["digest"], *(layer["digest"] for layer in parts["layers"])):
+            if one not in known:
+                known.add(one)
+                archive.add(_blob(folder, one), f"blobs/{one.replace(':', '/')}")
+    add("index.json", json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
+
+
+def _blob(folder: Path, digest: str) -> Path:
+    return folder / "blobs" / digest.replace(":", "/")

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.bed import components
+from tests.cluster.bed import components, store
 from tests.cluster.bed.pki import Authority
 from tests.cluster.bed.place import DOMAIN, NODE, NODE_ADDRESS, POD_RANGE, PODS, SERVER, Place, cni_plugins
 from tests.cluster.bed.programs import program
@@ -17,7 +17,7 @@ METRICS_PORT = 4443
 
 CONTAINERD = """\
 version = 2
-root = "{state}/containerd/root"
+root = "{root}"
 state = "{state}/containerd/state"
 disabled_plugins = [{disabled}]
 [grpc]
@@ -73,11 +73,11 @@ def containerd(place: Place, pause: str) -> list[str]:
     _write(
         place.state / "cni/10-pods.conflist", json.dumps({"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge, portmap]})
     )
-    disabled = ", ".join(f'"io.containerd.{name}"' for name in UNUSED)
-    settings = CONTAINERD.format(
-        state=place.state, socket=place.containerd, pause=pause, plugins=cni_plugins(), disabled=disabled
-    )
-    return ["containerd", "--config", str(_write(place.state / "containerd.toml", settings)), "--log-level", "info"]
+    values = {"state": place.state, "root": store.root(place), "socket": place.containerd, "pause": pause}
+    for file, unused in ((place.state / "containerd.toml", UNUSED), (store.settings(place), (*UNUSED, "grpc.v1.cri"))):
+        disabled = ", ".join(f'"io.containerd.{name}"' for name in unused)
+        _write(file, CONTAINERD.format(**values, plugins=cni_plugins(), disabled=disabled))
+    return ["containerd", "--config", str(place.state / "containerd.toml"), "--log-level", "info"]
 
 
 def kubelet(place: Place, authority: Authority) -> list[str]:
