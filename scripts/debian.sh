@@ -6,8 +6,12 @@ set -euo pipefail
 present() {
   case $1 in
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
+    containernetworking-plugins) compgen -G '/usr/lib/cni/bridge' >/dev/null || compgen -G '/opt/cni/bin/bridge' >/dev/null ;;
+    busybox-static) command -v busybox >/dev/null ;;
+    golang-go) command -v go >/dev/null || compgen -G '/usr/lib/go-1.*/bin/go' >/dev/null ;;
+    iproute2) PATH=$PATH:/usr/sbin:/sbin command -v ip >/dev/null ;;
     python3.*-venv) "${1%-venv}" -c 'import ensurepip' 2>/dev/null ;;
-    *) command -v "$1" >/dev/null ;;
+    *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
   esac
 }
 

@@ -1,5 +1,8 @@
 """Run the blocks of ``make test`` and end with a table of them: ``scripts/test.py [BLOCK…]``, all of them by default.
 
+What the cluster tests run on is built beside the blocks before it. Where a machine cannot hold a cluster, its blocks are left
+out and the table says why and how to run them; with ``CI=true`` in the environment that is a failure.
+
 Each block's output is passed on as it comes. A block that outlives its ceiling is stopped and has failed: that catches a hang,
 it judges no speed. Later blocks run all the same. Exit code 1 if any failed, 2 for a block that does not exist.
 """
@@ -15,18 +18,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 PYTEST_CLOSING = re.compile(r"^=+ (.*\b(?:passed|failed|errors?|skipped|no tests ran)\b.*) =+$")
-NEEDS_A_SERVER = "postgresql or redis or model or mounts"
+NEEDS_A_SERVER = "apiserver or postgresql or redis or model or mounts"
+BED = (BIN / "python", "-m", "tests.cluster.bed")
 
 
 class BlockFailed(Exception):
     """A command of the block failed or outlived the block's ceiling; the words say which."""
+
+
+class LeftOut(Exception):
+    """This machine cannot run the block; the words say why, and how it can be run."""
 
 
 class Shell:
@@ -102,9 +110,33 @@ def fast(shell: Shell) -> None:
     shell.python("-m", "pytest", "tests/unit", "tests/property", "-m", f"not ({NEEDS_A_SERVER})")
 
 
+def bed(shell: Shell) -> None:
+    """The programs of a Kubernetes, built from their Go modules unless they are there."""
+    if reason := refusal("programs"):
+        raise LeftOut(reason)
+    shell.run(*BED, "build")
+
+
 def integration(shell: Shell) -> None:
-    """Real databases, servers, processes and the model."""
-    shell.python("-m", "pytest", "tests/integration")
+    """Real databases, servers, processes and the model; the API server too, where it could be built."""
+    lacking = refusal("programs")
+    shell.python("-m", "pytest", "tests/integration", *(["-m", "not apiserver"] if lacking else []))
+    if lacking:
+        raise LeftOut(f"the tests marked apiserver: {lacking}")
+
+
+def cluster(shell: Shell) -> None:
+    """Everything on a real cluster: the bed, or the one that ARKLEX_TEST_KUBECONFIG names."""
+    if not os.environ.get("ARKLEX_TEST_KUBECONFIG") and (reason := refusal()):
+        how = "make cluster-test as root on Linux, or with ARKLEX_TEST_KUBECONFIG (tests/cluster/__main__.py)"
+        raise LeftOut(f"{reason}; to run it: {how}")
+    shell.python("-m", "tests.cluster")
+
+
+def refusal(*what: str) -> str:
+    """Return why there can be no bed on this machine (or no ``programs`` of it), empty if there can."""
+    asked = subprocess.run([*BED, "check", *what], cwd=ROOT, capture_output=True, text=True, check=False)
+    return "" if asked.returncode == 0 else "; ".join((asked.stdout + asked.stderr).splitlines())
 
 
 def faults(shell: Shell) -> None:
@@ -142,10 +174,12 @@ class Block:
 BLOCKS = {
     "lint": Block(lint, 180),
     "fast": Block(fast, 180),
-    "integration": Block(integration, 300),
     "faults": Block(faults, 300),
     "demo": Block(demo, 120),
     "wheel": Block(wheel, 60),
+    "bed": Block(bed, 1200),
+    "integration": Block(integration, 600),
+    "cluster": Block(cluster, 2400),
 }
 
 
@@ -156,11 +190,27 @@ class Row:
     name: str
     seconds: float = 0.0
     failure: str = ""
+    left_out: str = ""
     closing: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        words = self.failure or ", ".join(self.closing)
-        return f"{self.name:<12}{'FAILED' if self.failure else 'ok':<8}{self.seconds:>7.1f} s  {words}".rstrip()
+        words = self.failure or "; ".join([*self.closing, *([f"left out: {self.left_out}"] if self.left_out else [])])
+        verdict = "FAILED" if self.failure else "ok" if self.closing or not self.left_out else "-"
+        return f"{self.name:<12}{verdict:<8}{self.seconds:>7.1f} s  {words}".rstrip()
+
+
+@contextlib.contextmanager
+def building_bed() -> Iterator[None]:
+    """Build the bed's programs beside other blocks; its own block waits for the end of that, and says if it failed."""
+    builder = subprocess.Popen(
+        [*BED, "build"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(builder.pid, signal.SIGKILL)
+        builder.wait()
 
 
 def run(name: str) -> Row:
@@ -173,6 +223,12 @@ def run(name: str) -> Row:
     except BlockFailed as failure:
         row.failure = str(failure)
         print(row.failure, flush=True)
+    except LeftOut as reason:
+        print(f"left out: {reason}", flush=True)
+        if os.environ.get("CI") == "true":
+            row.failure = f"left out, which CI must not: {reason}"
+        else:
+            row.left_out = str(reason)
     row.seconds, row.closing = time.monotonic() - started, shell.closing
     return row
 
@@ -182,7 +238,9 @@ def main(names: list[str]) -> int:
     if unknown := [name for name in names if name not in BLOCKS]:
         print(f"no such block: {', '.join(unknown)}; there are {', '.join(BLOCKS)}", file=sys.stderr)
         return 2
-    rows = [run(name) for name in names or BLOCKS]
+    names = names or list(BLOCKS)
+    with building_bed() if "bed" in names[1:] else contextlib.nullcontext():
+        rows = [run(name) for name in names]
     total = sum(row.seconds for row in rows)
     print("\n" + "\n".join(str(row) for row in rows) + f"\n{'together':<20}{total:>7.1f} s", flush=True)
     return int(any(row.failure for row in rows))

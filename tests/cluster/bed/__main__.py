@@ -1,4 +1,7 @@
-"""``python -m tests.cluster.bed build | up | down | status``: the cluster bed from the command line."""
+"""``python -m tests.cluster.bed build | up | down | status | check [programs]``: the cluster bed from the command line.
+
+``check`` says what keeps this machine from holding a bed, or just from having its programs.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,37 @@ import sys
 import time
 
 from tests.cluster.bed import cluster, place, space
-from tests.cluster.bed.build import BuildFailed, build
+from tests.cluster.bed.build import BuildFailed, build, find_go
 from tests.cluster.bed.place import missing_packages, unable
 from tests.cluster.bed.processes import NotStarted
-from tests.cluster.bed.programs import ProgramMissing, program
+from tests.cluster.bed.programs import ALL, ProgramMissing, program
 
-USAGE = "usage: python -m tests.cluster.bed build | up | down | status"
+USAGE = "usage: python -m tests.cluster.bed build | up | down | status | check [programs]"
 
 
 def require_machine() -> None:
     """Raises SystemExit unless this machine can hold a bed."""
+    if reasons := obstacles():
+        raise SystemExit("\n".join(reasons))
+
+
+def obstacles() -> list[str]:
+    """Return what keeps this machine from holding a bed, in words; nothing if it can."""
     if reason := unable():
-        raise SystemExit(reason)
-    if packages := missing_packages():
-        raise SystemExit(f"missing: {' '.join(packages)} (Debian's names); run make system-cluster, as root")
+        return [reason]
+    packages = missing_packages()
+    missing = [f"missing: {' '.join(packages)} (Debian's names); run make system-cluster, as root"] if packages else []
+    return [*missing, *unbuildable()]
+
+
+def unbuildable() -> list[str]:
+    """Return why the programs that are not built cannot be, in words; nothing if they can or need not."""
+    if any(module.missing() for module in ALL):
+        try:
+            find_go()
+        except BuildFailed as problem:
+            return [str(problem)]
+    return []
 
 
 def up() -> int:
@@ -61,6 +81,10 @@ def built() -> int:
 def main(arguments: list[str]) -> int:
     """Return the exit code: 0, 1 if it failed, 2 for a command that does not exist."""
     commands = {"build": built, "up": up, "down": down, "status": status}
+    if arguments in (["check"], ["check", "programs"]):
+        reasons = obstacles() if len(arguments) == 1 else unbuildable()
+        print("\n".join(reasons), end="")
+        return int(bool(reasons))
     if len(arguments) != 1 or arguments[0] not in commands:
         print(USAGE, file=sys.stderr)
         return 2
