@@ -19,6 +19,8 @@ GO = (1, 26)
 GO_THAT_FETCHES = (1, 21)
 """From this version on, go fetches a newer go by itself where it may."""
 
+GO_PLACES = ["/usr/local/go/bin/go", *map(str, Path("/usr/lib").glob("go-1.*/bin/go"))]
+
 
 class BuildFailed(RuntimeError):
     """The words say which module, and end with the compiler's."""
@@ -30,8 +32,9 @@ class GoMissing(BuildFailed):
 
 def find_go() -> tuple[str, dict[str, str]]:
     """Return the newest go here with the environment it needs. Raises GoMissing."""
-    candidates = [shutil.which("go"), "/usr/local/go/bin/go", *map(str, Path("/usr/lib").glob("go-1.*/bin/go"))]
-    found = {path: _go_version(path) for path in dict.fromkeys(candidates) if path and Path(path).exists()}
+    found = {
+        path: _go_version(path) for path in dict.fromkeys([shutil.which("go"), *GO_PLACES]) if path and Path(path).exists()
+    }
     advice = "install Go from its site or golang-go of Debian 13 or newer, or name the programs' folder by ARKLEX_BED_BIN"
     if not found:
         raise GoMissing(f"building the bed needs Go {GO[0]}.{GO[1]} or newer, and there is none: {advice}")
