@@ -40,11 +40,20 @@ def run(
     output: options.Output = Form.text,
     max_workers: options.Workers = 4,
     quiet: options.Quiet = False,
+    server: options.Door = None,
+    namespace: options.Namespace = "default",
+    token_file: options.TokenFile = None,
 ) -> int:
-    """Run a TaskGraph here and print its output."""
+    """Run a TaskGraph and print its output: here, from files, or with --server one of the cluster's, by its name."""
     from arklex_runtime.cli.conduct import Order, run_files
 
     order = Order(graph, query, input, context_json, session)
+    if server:
+        from arklex_runtime.cli import remote
+
+        return remote.run_there(
+            _terminal(context, output), remote.Server.of(server, namespace, token_file), files, order, quiet=quiet
+        )
     return run_files(_terminal(context, output), files, order, db, max_workers=max_workers, quiet=quiet)
 
 
@@ -99,8 +108,16 @@ def runs(
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 50,
     db: options.Db = None,
     output: options.Output = Form.text,
+    server: options.Door = None,
+    namespace: options.Namespace = "default",
+    token_file: options.TokenFile = None,
 ) -> int:
     """List runs, newest first."""
+    if server:
+        from arklex_runtime.cli import remote
+
+        there = remote.Server.of(server, namespace, token_file)
+        return remote.list_there(_terminal(context, output), there, phase, graph, limit)
     from arklex_runtime.cli.journal import list_runs
 
     return list_runs(_terminal(context, output), phase, graph, limit, db)
@@ -114,16 +131,57 @@ def show(
     picture: Annotated[str | None, typer.Option("--picture", metavar="FILE", help="Draw the run: FILE.svg or .mmd.")] = None,
     db: options.Db = None,
     output: options.Output = Form.text,
+    server: options.Door = None,
+    namespace: options.Namespace = "default",
+    token_file: options.TokenFile = None,
 ) -> int:
     """Print the document of a run, wherever it runs."""
+    if server:
+        from arklex_runtime.cli import remote
+
+        there = remote.Server.of(server, namespace, token_file)
+        return remote.show_there(_terminal(context, output), there, run, events=events, picture=picture)
     from arklex_runtime.cli.journal import show_run
 
     return show_run(_terminal(context, output), run, db, events=events, picture=picture)
 
 
 @app.command(rich_help_panel=RUNS)
-def cancel(context: typer.Context, run: options.Run, db: options.Db = None, output: options.Output = Form.text) -> int:
+def logs(
+    context: typer.Context,
+    run: options.Run,
+    task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Only of this task, e.g. page[3] or child/ask.")] = None,
+    db: options.Db = None,
+    output: options.Output = Form.text,
+    server: options.Door = None,
+    namespace: options.Namespace = "default",
+    token_file: options.TokenFile = None,
+) -> int:
+    """Print what the attempts of a run in a cluster logged, with pod and node."""
+    if server:
+        from arklex_runtime.cli import remote
+
+        return remote.logs_there(_terminal(context, output), remote.Server.of(server, namespace, token_file), run, task)
+    from arklex_runtime.cli.journal import show_logs
+
+    return show_logs(_terminal(context, output), run, task, db)
+
+
+@app.command(rich_help_panel=RUNS)
+def cancel(
+    context: typer.Context,
+    run: options.Run,
+    db: options.Db = None,
+    output: options.Output = Form.text,
+    server: options.Door = None,
+    namespace: options.Namespace = "default",
+    token_file: options.TokenFile = None,
+) -> int:
     """Ask a run to end; its finally tasks still run. A second time ends those too."""
+    if server:
+        from arklex_runtime.cli import remote
+
+        return remote.cancel_there(_terminal(context, output), remote.Server.of(server, namespace, token_file), run)
     from arklex_runtime.cli.journal import cancel_run
 
     return cancel_run(_terminal(context, output), run, db)
@@ -139,8 +197,17 @@ def approve(
     by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who decides; by default your login.")] = None,
     db: options.Db = None,
     output: options.Output = Form.text,
+    server: options.Door = None,
+    namespace: options.Namespace = "default",
+    token_file: options.TokenFile = None,
 ) -> int:
     """Decide on an approval that a run waits for. The first decision stands."""
+    if server:
+        from arklex_runtime.cli import remote
+
+        there = remote.Server.of(server, namespace, token_file)
+        terminal = _terminal(context, output)
+        return remote.approve_there(terminal, there, run, task, approved=not reject, data=data, by=by)
     from arklex_runtime.cli.journal import approve_task
 
     return approve_task(_terminal(context, output), run, task, db, approved=not reject, data=data, by=by)

@@ -95,6 +95,19 @@ def _draw(terminal: Terminal, document: dict[str, Any], program: Any, target: st
     draw(terminal, diagram_of(program.plan, document["graph"], program.workers, document, datetime.now(UTC)), target)
 
 
+def show_logs(terminal: Terminal, run: str, task: str | None, db: str | None) -> int:
+    """What the attempts logged, as far as the journal has it: handlers that run embedded log to stderr."""
+    from arklex_runtime.cli.remote.commands import print_logs
+    from arklex_runtime.orchestrator.logs import log_documents
+
+    async def work(host: RunHost) -> list[dict[str, Any]]:
+        await host.stored(run)
+        return log_documents(await host.journal.attempt_logs(run), task)
+
+    print_logs(terminal, _with_host(db, work))
+    return 0
+
+
 def cancel_run(terminal: Terminal, run: str, db: str | None) -> int:
     """Ask a run to end."""
 
@@ -121,7 +134,7 @@ def approve_task(
 ) -> int:
     """Decide on an approval."""
     value = inputs.read_json(data, "--data")
-    name = by or _login()
+    name = by or login()
 
     async def work(host: RunHost) -> bool:
         await host.approve(run, task, approved=approved, by=name, data=value)
@@ -136,7 +149,8 @@ def approve_task(
     return 0
 
 
-def _login() -> str | None:
+def login() -> str | None:
+    """Who decides, where nobody is named."""
     import getpass
 
     try:

@@ -37,3 +37,14 @@ Output = Annotated[Form, typer.Option("--output", help="How results are printed 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 Path = Annotated[list[str] | None, typer.Option("--path", metavar="FOLDER", help="One more folder to import handlers from.")]
 Workers = Annotated[int, typer.Option("--max-workers", min=1, max=1000, help="Threads for handlers that are not async.")]
+Door = Annotated[
+    str | None,
+    typer.Option("--server", metavar="URL", envvar="ARKLEX_SERVER", help="Ask a runtime in a cluster instead of a database."),
+]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", metavar="NAME", help="With --server: whose runs.")]
+TokenFile = Annotated[
+    str | None,
+    typer.Option(
+        "--token-file", metavar="FILE", envvar="ARKLEX_TOKEN_FILE", help="With --server: its token, or $ARKLEX_TOKEN."
+    ),
+]

@@ -1,4 +1,4 @@
-"""What a replica asks of the room that speaks to the API server (``kube`` implements it); the other way is ``kube/ports.py``."""
+"""What a replica asks of the room that speaks to the API server (``kube`` implements it); the other way is kube/ports.py."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from arklex_runtime.engine.program import Program
 class Cluster(Protocol):
     """The objects on the API server, as the watches told them last. Made with the Replica it serves.
 
-    ``arklex_runtime.kube.link.ClusterLink(replica, api, namespaces=…, instance=POD_NAME, writes_per_second=20)``; ``namespaces``
-    is empty for all.
+    ``arklex_runtime.kube.link.ClusterLink(replica, api, namespaces=…, instance=POD_NAME, writes_per_second=20)``;
+    ``namespaces`` is empty for all.
     """
 
     @property
