@@ -75,6 +75,7 @@ class Pod:
         self._joined = False
         self._stopping = asyncio.Event()
         self._version = _version()
+        self._heard_to = b"0-0"
         self._beat = 0
         self._beaten = self._loop.time()
         self.metrics.watch(lambda: self.attempts.running, lambda: self._loop.time() - self._beaten)
@@ -172,22 +173,20 @@ class Pod:
 
     async def _listen(self) -> None:
         """Read cancels, those of the time before us too: claims may come after them."""
-        key, last = self._keys.control(self._settings.name), b"0-0"
-        while True:
-            await self._control.ready()
-            try:
-                (reply,) = await self._control.send(("XREAD", "COUNT", 1000, "BLOCK", int(BLOCK * 1000), "STREAMS", key, last))
-            except ConnectionError:
-                continue
-            if isinstance(reply, ReplyError):
-                log.error("Redis does not let cancels be read", extra={"error": str(reply)})
-                await asyncio.sleep(1)
-                continue
-            for _, entries in reply or ():
-                last = entries[-1][0]
-                for _, fields in entries:
-                    with contextlib.suppress(BadMessage):
-                        self.attempts.cancel(Cancel.decode(fields_of(fields).get(b"c", b"")).attempt)
+        await self._control.ready()
+        key = self._keys.control(self._settings.name)
+        (reply,) = await self._control.send(
+            ("XREAD", "COUNT", 1000, "BLOCK", int(BLOCK * 1000), "STREAMS", key, self._heard_to)
+        )
+        if isinstance(reply, ReplyError):
+            log.error("Redis does not let cancels be read", extra={"error": str(reply)})
+            await asyncio.sleep(1)
+            return
+        for _, entries in reply or ():
+            self._heard_to = entries[-1][0]
+            for _, fields in entries:
+                with contextlib.suppress(BadMessage):
+                    self.attempts.cancel(Cancel.decode(fields_of(fields).get(b"c", b"")).attempt)
 
     def _beat_now(self) -> None:
         self._beat_soon.set()

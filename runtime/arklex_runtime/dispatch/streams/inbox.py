@@ -103,12 +103,15 @@ class Inbox:
         mine = [entry for key, entry in self._taken if key == keys.results]
         return min(mine, key=order, default=None)
 
+    def check(self, keys: Keys, ever: bytes | None) -> None:
+        """Begin anew where the stream was emptied and counts from further back: the server's clock was set."""
+        if ever is not None and order(ever) < order(self._read_to[keys.results]):
+            self.again(keys)
+
     async def passed(self, keys: Keys, last: bytes | None, patience: float) -> bool:
-        """Whether everything up to the message ``last`` has been read, within ``patience`` seconds."""
+        """Whether everything up to the message ``last``, which is there, has been read, within ``patience`` seconds."""
         if last is None:
             return True
-        if order(last) < order(self._read_to[keys.results]):
-            self.again(keys)  # the stream was emptied, and the server's clock is behind
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 while order(self._read_to[keys.results]) < order(last):

@@ -40,13 +40,14 @@ local there = {}
 for i = 2, #ARGV do
   there[i - 1] = #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i], 'COUNT', 1)
 end
-return {redis.call('HGETALL', KEYS[2]), delivered, last(KEYS[1]), last(KEYS[3]), there}
+local result = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+return {redis.call('HGETALL', KEYS[2]), delivered, last(KEYS[1]), last(KEYS[3]), result and result[1] or false, there}
 """
 )
 """KEYS jobs, pods, results; ARGV the group, then ids of entries.
 
-Returns the heartbeats, the group's last delivered id (nil: no group), the last ids of jobs and results (nil: no stream), and
-for each entry 1 where it is there: all as of one moment.
+Returns the heartbeats, the group's last delivered id (nil: no group), the last ids ever of jobs and of results (nil: no
+stream), the last result that is there (nil: none), and for each entry 1 where it is there: all as of one moment.
 """
 
 FIND = Script(

@@ -69,15 +69,16 @@ class Sweeper:
         if isinstance(reply, ReplyError):
             log.warning("cannot look after a Worker", extra={"worker": box.worker, "error": str(reply)})
             return
-        beats, delivered, newest, last, there = reply
+        beats, delivered, newest, ever, last, there = reply
         box.pods.look(self._loop.time(), _beats(beats))
         if delivered is None:
             self._outbox.regroup(box)
         vanished = {posting for posting, exists in zip(asked, there, strict=True) if not exists}
+        self._inbox.check(box.keys, ever)
         if await self._inbox.passed(box.keys, last, self.interval):
             self._judge(box, delivered, newest, vanished)
         await self._clean(box)
-        self._trim(box.keys, last)
+        self._trim(box.keys, ever)
 
     async def _find(self, box: Mailbox) -> None:
         """Look for the entries of attempts that may have been sent."""
