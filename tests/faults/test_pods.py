@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
-from arklex_runtime.dispatch.streams.inbox import REFUSED
 from arklex_runtime.dispatch.streams.link import Link
 from arklex_runtime.dispatch.streams.wire import GROUP, Attempt, ResultMessage
 from arklex_runtime.orchestrator.driver import RunDriver
@@ -45,7 +45,7 @@ def begun(cluster: Cluster) -> int:
 
 
 def refused(reason: str) -> float:
-    return REFUSED.labels(reason)._value.get()
+    return REGISTRY.get_sample_value("arklex_results_refused_total", {"reason": reason}) or 0.0
 
 
 def sleeping(seconds: float, count: int = 1, **fields: Any) -> Any:
