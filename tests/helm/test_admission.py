@@ -65,6 +65,10 @@ def _volume(**fields: object) -> dict[str, Any]:
     return {"spec": {"volumes": [{"name": "v", **fields}]}}
 
 
+def _mount(**fields: object) -> dict[str, Any]:
+    return _container(volumeMounts=[fields])
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "another service account": ({"spec": {"serviceAccountName": "admin"}}, "may not set serviceAccountName"),
     "its old name": ({"spec": {"serviceAccount": "admin"}}, "may not set serviceAccount"),
@@ -93,6 +97,17 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "privileges": (_context(privileged=True), "restricted"),
     "more privileges": (_context(allowPrivilegeEscalation=True), "restricted"),
     "capabilities": (_context(capabilities={"add": ["NET_RAW"]}), "restricted"),
+    "capabilities, some dropped": (_context(capabilities={"drop": ["NET_RAW"]}), "restricted"),
+    "the operator's volume": (_volume(secret={"secretName": "mine"}, name="connection"), "the operator's"),
+    "a secret's volume": (_volume(secret={"secretName": "mine"}, name="secret-openai"), "the operator's"),
+    "another /tmp": (_volume(secret={"secretName": "mine"}, name="tmp"), "the operator's emptyDir"),
+    "the connection's mount": (_mount(name="connection", mountPath="/c"), "a volumeMount"),
+    "a secret's mount": (_mount(name="secret-openai", mountPath="/c"), "a volumeMount"),
+    "a mount over ours": (_mount(name="v", mountPath="/var/run/arklex/connection"), "a volumeMount"),
+    "a mount over all of ours": (_mount(name="v", mountPath="/var/run/"), "a volumeMount"),
+    "a mount over ours by its other name": (_mount(name="v", mountPath="/run/secrets"), "a volumeMount"),
+    "mounts of the host's": (_mount(name="v", mountPath="/v", mountPropagation="Bidirectional"), "propagate"),
+    "a variable of ours": (_container(env=[{"name": "ARKLEX_WORKER_SPEC", "value": "{}"}]), "set by the operator alone"),
     "root": (_context(runAsUser=0), "restricted"),
     "root, maybe": (_context(runAsNonRoot=False), "restricted"),
     "root of the pod": ({"spec": {"securityContext": {"runAsUser": 0}}}, "restricted"),

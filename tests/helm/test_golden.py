@@ -53,7 +53,8 @@ def test_a_second_installation_has_nothing_of_the_cluster() -> None:
 
 
 def test_a_namespaced_installation_has_no_right_beyond_its_namespaces_but_to_register_the_metrics_api() -> None:
-    roles = [found for found in case("namespaced") if found["kind"] == "ClusterRole"]
+    bound = {found["roleRef"]["name"] for found in case("namespaced") if found["kind"] == "ClusterRoleBinding"}
+    roles = [found for found in case("namespaced") if found["kind"] == "ClusterRole" and found["metadata"]["name"] in bound]
     assert {found["metadata"]["name"] for found in roles} == {
         "arklex-hooks-cleanup-registration",
         "arklex-metrics-registration",

@@ -26,13 +26,19 @@ API_SERVICE = "v1beta1.external.metrics.k8s.io"
 
 
 @pytest.fixture(params=["--set=cleanup=true"])
-def jobs(plane: ControlPlane, request: pytest.FixtureRequest) -> list[Object]:
+def jobs(plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[list[Object]]:
     """Return the objects of a release, by default one with cleanup; the rights of its hooks are in force."""
     objects = render(request.param)
+    rights, usual = _rights(objects), _rights(render())
+    plane.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=rights)
+    yield objects
+    plane.kubectl("delete", "--filename=-", stdin=rights)
+    plane.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=usual)
+
+
+def _rights(objects: list[Object]) -> str:
     hooks = [found for found in objects if "helm.sh/hook" in found["metadata"].get("annotations", {})]
-    rights = [found for found in hooks if found["kind"] not in ("Job", "Pod")]
-    plane.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=yaml.safe_dump_all(rights))
-    return objects
+    return yaml.safe_dump_all([found for found in hooks if found["kind"] not in ("Job", "Pod")])
 
 
 def _start(plane: ControlPlane, jobs: list[Object], hook: str, **environment: str) -> subprocess.Popen[str]:

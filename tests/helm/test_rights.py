@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.controlplane import ControlPlane
-from tests.helm.charts import Object
+from tests.helm.charts import Object, case
 from tests.helm.rights import FILE, rights
 
 pytestmark = pytest.mark.apiserver
@@ -33,6 +33,23 @@ def test_the_operator_reads_one_secret_of_a_tenant_and_makes_it_by_server_side_a
     for _ in range(2):
         plane.kubectl("apply", "--server-side", "--filename=-", stdin=secret, kubeconfig=operator)
     assert plane.kubectl("get", "secret", "arklex-connection", "--namespace=team-a", "--output=name", kubeconfig=operator)
+
+
+def test_who_may_edit_a_namespace_may_edit_graphs_there_but_no_status(plane: ControlPlane) -> None:
+    """The roles that the cluster's controllers add to its own view, edit and admin."""
+    roles = {found["metadata"]["name"]: found for found in case("default") if found["kind"] == "ClusterRole"}
+    assert roles["arklex-edit"]["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
+    assert roles["arklex-view"]["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
+    user = plane.user("author")
+    plane.kubectl("create", "rolebinding", "author", "--clusterrole=arklex-edit", "--user=author", "--namespace=team-a")
+    ask = ("auth", "can-i", "create", "taskgraphs.arklex.ai")
+    assert plane.kubectl(*ask, "--namespace=team-a", kubeconfig=user).strip() == "yes"
+    for refused in (
+        (*ask, "--namespace=team-b"),
+        ("auth", "can-i", "patch", "taskgraphs.arklex.ai", "--subresource=status", "--namespace=team-a"),
+    ):
+        with pytest.raises(AssertionError):
+            plane.kubectl(*refused, kubeconfig=user)
 
 
 def _pod(name: str, labels: dict[str, str]) -> str:

@@ -16,7 +16,7 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
-{{/* Metadata of an object: (dict "root" $ "component" "runtime" "suffix" "-runtime" "annotations" dict "namespace" ""). */}}
+{{/* Metadata of an object: (dict "root" $ "component" "runtime" "suffix" "-runtime" "annotations" dict "labels" dict "namespace" ""). */}}
 {{- define "arklex.metadata" -}}
 {{- $root := .root -}}
 name: {{ include "arklex.fullname" $root }}{{ .suffix | default (printf "-%s" .component) }}
@@ -29,7 +29,7 @@ labels:
   app.kubernetes.io/managed-by: {{ $root.Release.Service }}
   app.kubernetes.io/part-of: arklex
   helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
-  {{- with $root.Values.commonLabels }}
+  {{- with merge dict (.labels | default dict) $root.Values.commonLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- with merge dict (.annotations | default dict) $root.Values.commonAnnotations }}
