@@ -125,6 +125,13 @@ def integration(shell: Shell) -> None:
         raise LeftOut(f"the tests marked apiserver: {lacking}")
 
 
+def chart(shell: Shell) -> None:
+    """The chart, rendered by helm and before a real API server."""
+    if reason := refusal("programs"):
+        raise LeftOut(reason)
+    shell.python("-m", "pytest", "tests/helm")
+
+
 def cluster(shell: Shell) -> None:
     """Everything on a real cluster: the bed, or the one that ARKLEX_TEST_KUBECONFIG names."""
     if not os.environ.get("ARKLEX_TEST_KUBECONFIG") and (reason := refusal()):
@@ -179,6 +186,7 @@ BLOCKS = {
     "wheel": Block(wheel, 60),
     "bed": Block(bed, 1200),
     "integration": Block(integration, 600),
+    "chart": Block(chart, 300),
     "cluster": Block(cluster, 2400),
 }
 
