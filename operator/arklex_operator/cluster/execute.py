@@ -7,8 +7,8 @@ from typing import Any
 
 from arklex_operator.cluster.api import Api
 from arklex_operator.cluster.events import Events
-from arklex_operator.manifests.kinds import Object
-from arklex_operator.reconcile.plan import Plan
+from arklex_operator.manifests.kinds import DEPLOYMENT, Object
+from arklex_operator.reconcile.plan import Plan, Scale
 
 Seen = Callable[[Mapping[str, Any]], object]
 """What is told each object as a write returned it."""
@@ -26,12 +26,22 @@ async def execute(api: Api, events: Events, about: Mapping[str, Any], plan: Plan
             seen(made)
     for value in plan.applies:
         seen(await api.apply(value))
+    for scale in plan.scales:
+        seen(await scaled(api, scale))
     for each in plan.deletes:
         await api.delete(each.kind, each.namespace, each.name, uid=each.uid)
     if plan.status is not None:
         seen(await api.apply(status_of(about, plan.status), subresource="status"))
     for say in plan.events:
         await events.tell(about, say)
+
+
+async def scaled(api: Api, scale: Scale) -> Object:
+    """Set a Deployment's replicas; by a patch of its own, since a field that is applied once must always be applied."""
+    metadata = {"resourceVersion": scale.version} if scale.version else {}
+    return await api.patch(
+        DEPLOYMENT, scale.namespace, scale.name, {"metadata": metadata, "spec": {"replicas": scale.replicas}}
+    )
 
 
 def status_of(about: Mapping[str, Any], status: Object) -> Object:

@@ -57,11 +57,12 @@ class Watch:
     events: int = 0
 
     def take(self, type_: str | None, value: Mapping[str, Any]) -> None:
-        """Put one event's object (complete, with apiVersion and kind) on the shelf, or take it off, and tell of it."""
+        """Put one event's object on the shelf, or take it off, and tell of it."""
+        value = {"apiVersion": self.shelf.kind.api_version, "kind": self.shelf.kind.name, **value}
         gone, shelf = type_ == "DELETED", self.shelf
         if shelf.remove(*key_of(value), value["metadata"].get("uid")) if gone else shelf.put(value):
             for changed in self.changed:
-                changed(dict(value))
+                changed(value)
 
 
 @dataclass(slots=True)
@@ -107,4 +108,4 @@ class Hub:
         for kind, watch in self.watches.items():
             for namespace in namespaces:
                 async for value in self.api.list(kind, namespace, labels=watch.labels):
-                    watch.take(None, {"apiVersion": kind.api_version, "kind": kind.name, **value})
+                    watch.take(None, value)

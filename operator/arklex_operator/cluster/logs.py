@@ -1,4 +1,7 @@
-"""Logs as JSON lines on stderr: ``{event, level, logger, timestamp, …fields}``, the fields from ``extra``."""
+"""Logs as JSON lines on stderr: ``{event, level, logger, timestamp, …fields}``, the fields from ``extra``.
+
+Tracebacks come without local variables, which may be passwords.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def setup_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.dict_tracebacks,
+                structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
                 structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
             ],
         )

@@ -68,22 +68,18 @@ class Operator:
         await self.leader.acquire()
 
     async def _lead(self, stop: asyncio.Event) -> None:
-        if not await self._until(stop, self._prime()):
-            return
         queues = [WorkQueue(reconciler, self.hub.monitoring, width=width) for reconciler, width in self.hub.reconcilers]
         self.hub.queues |= {queue.kind: queue for queue in queues}
+        if not await self._until(stop, self._prime()):
+            return
         watches = list(self.hub.watches.values())
         dog = Watchdog(self.hub.api, watches, self.settings.namespaces)
         self.probes.health.append(lambda: dog.dead)
         self.probes.health.extend(queue.stalled for queue in queues)
         self.probes.ready.append(lambda: None if self.watching.is_set() else "watches have not begun")
-        for each in watches:
-            for value in each.shelf:
-                for changed in each.changed:
-                    changed(value)
         ended = asyncio.Event()
         tasks = [asyncio.create_task(each) for each in (*(queue.run() for queue in queues), dog.run())]
-        tasks += [asyncio.create_task(task()) for task in self.hub.tasks]
+        tasks += [asyncio.create_task(_kept_up(task)) for task in self.hub.tasks]
         kopf_ = asyncio.create_task(watch(watches, self.settings.namespaces, self.hub.monitoring, self.watching, ended))
         waiting = asyncio.create_task(stop.wait())
         try:
@@ -131,3 +127,13 @@ class Operator:
             for each in (task, waiting):
                 each.cancel()
             await asyncio.gather(task, waiting, return_exceptions=True)
+
+
+async def _kept_up(task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run ``task`` until cancelled; one that fails begins again, since the others do not depend on it."""
+    while True:
+        try:
+            await task()
+        except Exception:
+            log.exception("a task failed and begins again", extra={"task": getattr(task, "__qualname__", "")})
+        await asyncio.sleep(5.0)

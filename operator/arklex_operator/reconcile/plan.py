@@ -19,6 +19,16 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """A Deployment whose ``spec.replicas`` is to be set, only as long as it has ``version`` (None: whatever it has)."""
+
+    namespace: str
+    name: str
+    replicas: int
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """An event about the object that is reconciled: ``reason`` for machines, ``note`` for people (at most 1,024 bytes)."""
 
@@ -30,7 +40,7 @@ class Say:
 
 @dataclass(slots=True)
 class Plan:
-    """First ``creates`` (an object that exists already is as good), then ``applies`` (server-side), ``deletes``, ``status``.
+    """First ``creates`` (if the object does not exist), then ``applies``, ``scales``, ``deletes``, ``status``, ``events``.
 
     ``status`` is all that the operator says of the object's status, or None to leave it as it is. ``requeue_after`` is in
     seconds: when to look again if nothing wakes it before.
@@ -38,6 +48,7 @@ class Plan:
 
     creates: list[Object] = field(default_factory=list)
     applies: list[Object] = field(default_factory=list)
+    scales: list[Scale] = field(default_factory=list)
     deletes: list[Delete] = field(default_factory=list)
     status: Object | None = None
     events: list[Say] = field(default_factory=list)
@@ -46,4 +57,4 @@ class Plan:
     @property
     def writes(self) -> int:
         """Objects that it changes, events aside."""
-        return len(self.creates) + len(self.applies) + len(self.deletes) + (self.status is not None)
+        return len(self.creates) + len(self.applies) + len(self.scales) + len(self.deletes) + (self.status is not None)
