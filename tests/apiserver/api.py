@@ -56,6 +56,12 @@ class Api:
         text = answer.read()
         return Reply(answer.status, json.loads(text) if text else {})
 
+    def raw(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """The bytes of an answer, whatever they are."""
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        self._connection.request(method, path, body=body, headers=headers)
+        return self._connection.getresponse().read()
+
     def namespace(self) -> str:
         """A new namespace; returns its name."""
         name = f"t-{uuid.uuid4().hex[:10]}"

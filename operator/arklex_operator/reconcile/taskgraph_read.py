@@ -184,14 +184,11 @@ def _own_digest(annotation: object, name: object) -> str | None:
 
 def _read_text(body: Mapping[str, Any]) -> GraphText:
     spec = _map(body.get("spec"))
-    digest = ""
     try:
-        digest = _digest({key: spec[key] for key in _RUN_BY if key in spec})
-        return _judged(read_object(TaskGraph, body), spec, digest)
+        graph = read_object(TaskGraph, body)
     except ManifestError as error:
-        return GraphText(tuple(error.problems), Uses(), digest)
-    except RecursionError:
-        return GraphText((Problem("spec", "TooDeep", "lists and maps nest too deep"),), Uses(), digest)
+        return GraphText(tuple(error.problems), Uses(), "")
+    return _judged(graph, spec, _digest({key: spec[key] for key in _RUN_BY if key in spec}))
 
 
 def _judged(graph: TaskGraph, spec: Mapping[str, Any], digest: str) -> GraphText:

@@ -1,0 +1,89 @@
+"""The real operator as a process, on a bare API server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tests.services import free_port
+
+PATIENCE = 90.0
+"""Seconds after which something that should have happened will not."""
+
+
+class Operator:
+    """One process of ``arklex-operator``; its log is what it printed."""
+
+    def __init__(self, kubeconfig: Path, log: Path, settings: Mapping[str, str]) -> None:
+        self.log_file = log
+        self.health, self.metrics = free_port(), free_port()
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "KUBECONFIG": str(kubeconfig),
+            "ARKLEX_REDIS_URL": "redis://127.0.0.1:1/0",
+            "ARKLEX_REDIS_ACL": "off",
+            "ARKLEX_HEALTH_PORT": str(self.health),
+            "ARKLEX_METRICS_PORT": str(self.metrics),
+            "ARKLEX_LEADER_SECONDS": "3",
+            "POD_NAME": f"operator-{self.health}",
+            **settings,
+        }
+        command = [sys.executable, "-m", "arklex_operator.main"]
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+    def ready(self) -> bool:
+        """Whether it leads and watches."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def until_ready(self) -> None:
+        """Wait for it."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.ready():
+            assert self.process.poll() is None and time.monotonic() < deadline, self.log()
+            time.sleep(0.1)
+
+    def metric(self, line: str) -> float:
+        """The value of a metric, given as its line without the value; 0 if there is none."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5) as answer:
+            found = [each for each in answer.read().decode().splitlines() if each.startswith(line + " ")]
+        return float(found[0].rsplit(" ", 1)[1]) if found else 0.0
+
+    def log(self) -> str:
+        """The last 8,000 bytes of what it printed."""
+        return self.log_file.read_bytes()[-8000:].decode(errors="replace")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+@contextlib.contextmanager
+def operator(kubeconfig: Path, **settings: str) -> Iterator[Operator]:
+    """Run one, with more settings of its environment; ready when this begins."""
+    with tempfile.TemporaryDirectory(prefix="arklex-operator-") as folder:
+        process = Operator(kubeconfig, Path(folder) / "log", settings)
+        try:
+            process.until_ready()
+            yield process
+        finally:
+            process.stop(signal.SIGKILL)
