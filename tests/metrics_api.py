@@ -35,7 +35,7 @@ rules:
 - {apiGroups: [autoscaling], resources: [horizontalpodautoscalers], verbs: [list]}
 - {apiGroups: [""], resources: [pods], verbs: [list]}
 - {apiGroups: [metrics.k8s.io], resources: [pods], verbs: [list]}
-- {apiGroups: [""], resources: [namespaces], verbs: [get]}
+- {apiGroups: [""], resources: [namespaces], verbs: [get]}  # the chart names its own: others' then count as there
 - {apiGroups: [apiregistration.k8s.io], resources: [apiservices], verbs: [create]}
 - apiGroups: [apiregistration.k8s.io]
   resources: [apiservices]

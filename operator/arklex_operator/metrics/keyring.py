@@ -11,9 +11,6 @@ from arklex_operator.metrics.api import Api, ApiError
 from arklex_operator.metrics.certificates import LIFETIME, Identity, issue
 from arklex_operator.metrics.options import Options
 
-NAME = "arklex-metrics-tls"
-"""Name of the Secret."""
-
 
 class Keyring:
     """Reads the certificate, makes the first, and the next when two thirds of its lifetime are over."""
@@ -32,7 +29,7 @@ class Keyring:
     async def current(self) -> Identity:
         """The certificate to serve with; made if there is none that lasts. Raises ApiError."""
         while True:
-            found = await self._api.find(f"{self._path}/{NAME}")
+            found = await self._api.find(f"{self._path}/{self._options.secret}")
             identity = _read(found) if found else None
             if identity is not None and identity.usable(self._options.hosts, self._now(), self._lifetime):
                 return identity
@@ -42,14 +39,14 @@ class Keyring:
 
     async def _write(self, identity: Identity, found: Mapping[str, Any] | None) -> bool:
         """Whether it is ours that was stored: False when another replica was first."""
-        secret = _secret(identity)
+        secret = _secret(self._options.secret, identity)
         try:
             if found is None:
                 await self._api.send("POST", self._path, secret)
             else:
                 secret["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
                 secret["type"] = found["type"]
-                await self._api.send("PUT", f"{self._path}/{NAME}", secret)
+                await self._api.send("PUT", f"{self._path}/{self._options.secret}", secret)
         except ApiError as error:
             if error.status != 409:
                 raise
@@ -57,13 +54,13 @@ class Keyring:
         return True
 
 
-def _secret(identity: Identity) -> dict[str, Any]:
+def _secret(name: str, identity: Identity) -> dict[str, Any]:
     data = {"ca.crt": identity.bundle, "tls.crt": identity.certificate, "tls.key": identity.key}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/tls",
-        "metadata": {"name": NAME, "labels": {"app.kubernetes.io/managed-by": "arklex-metrics"}},
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "arklex-metrics"}},
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
     }
 

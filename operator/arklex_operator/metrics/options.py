@@ -19,6 +19,8 @@ class Options:
     namespace: str
     service: str
     service_port: int
+    secret: str
+    """Name of the Secret that holds the serving certificate."""
     port: int
     admin_port: int
     readers: frozenset[str]
@@ -34,8 +36,9 @@ def read_options(environment: Mapping[str, str]) -> Options:
 
     Required: ``ARKLEX_REDIS_URL``, ``POD_NAMESPACE``. Optional: ``ARKLEX_REDIS_PASSWORD_FILE``, ``ARKLEX_NAMESPACES``
     (comma-separated), ``POD_NAME``, ``ARKLEX_METRICS_SERVICE`` (arklex-metrics), ``ARKLEX_METRICS_SERVICE_PORT`` (443),
-    ``ARKLEX_METRICS_PORT`` (6443), ``ARKLEX_ADMIN_PORT`` (9090), ``ARKLEX_METRICS_READERS`` (users besides the HPA controller
-    who may read loads, comma-separated).
+    ``ARKLEX_METRICS_CERTIFICATE`` (arklex-metrics-tls, the Secret's name), ``ARKLEX_METRICS_PORT`` (6443),
+    ``ARKLEX_ADMIN_PORT`` (9090), ``ARKLEX_METRICS_READERS`` (users besides the HPA controller who may read loads,
+    comma-separated).
     """
 
     def required(name: str) -> str:
@@ -59,6 +62,7 @@ def read_options(environment: Mapping[str, str]) -> Options:
         namespace=required("POD_NAMESPACE"),
         service=environment.get("ARKLEX_METRICS_SERVICE", "") or "arklex-metrics",
         service_port=port("ARKLEX_METRICS_SERVICE_PORT", 443),
+        secret=environment.get("ARKLEX_METRICS_CERTIFICATE", "") or "arklex-metrics-tls",
         port=port("ARKLEX_METRICS_PORT", 6443),
         admin_port=port("ARKLEX_ADMIN_PORT", 9090),
         readers=frozenset(_listed(environment.get("ARKLEX_METRICS_READERS", ""))),

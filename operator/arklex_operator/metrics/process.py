@@ -12,7 +12,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from arklex_operator.metrics.api import Api, ApiError
 from arklex_operator.metrics.callers import CONFIG_MAP, FrontProxy, read_front_proxy
-from arklex_operator.metrics.keyring import NAME as SECRET
 from arklex_operator.metrics.keyring import Keyring
 from arklex_operator.metrics.listening import Listener, listen
 from arklex_operator.metrics.loads import Loads
@@ -98,7 +97,9 @@ class Process:
             self._tell(await self._registration.reconcile(identity.bundle))
             if await self._listener.use(identity, proxy):
                 self._series.certificate_ends(identity.ends())
-                log.info("serving until %s with the certificate of Secret %s", identity.ends().isoformat(), SECRET)
+                log.info(
+                    "serving until %s with the certificate of Secret %s", identity.ends().isoformat(), self._options.secret
+                )
 
     async def _register(self) -> None:
         async with self._owning:

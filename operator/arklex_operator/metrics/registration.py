@@ -114,8 +114,13 @@ class Registration:
             return await self._api.get(f"{PATH}/{API_SERVICE}")
 
     async def _gone(self, holder: str) -> bool:
-        """Whether an APIService of ours was left behind by an installation whose namespace is gone or going."""
-        namespace = await self._api.find(f"/api/v1/namespaces/{holder.partition('/')[0]}")
+        """Whether it was left behind by an installation whose namespace is gone; where we may not see that, it is not."""
+        try:
+            namespace = await self._api.find(f"/api/v1/namespaces/{holder.partition('/')[0]}")
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return False
         return namespace is None or "deletionTimestamp" in namespace["metadata"]
 
 
