@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from arklex_operator.metrics.api import Api, ApiError
+from arklex_operator.cluster.api import Api
+from arklex_operator.cluster.errors import ConflictError
 from arklex_operator.metrics.certificates import LIFETIME, Identity, issue
-from arklex_operator.metrics.options import Options
+from arklex_operator.metrics.options import MANAGER, Options
 
 
 class Keyring:
@@ -29,7 +30,7 @@ class Keyring:
     async def current(self) -> Identity:
         """The certificate to serve with; made if there is none that lasts. Raises ApiError."""
         while True:
-            found = await self._api.find(f"{self._path}/{self._options.secret}")
+            found = await self._api.raw(f"{self._path}/{self._options.secret}")
             identity = _read(found) if found else None
             if identity is not None and identity.usable(self._options.hosts, self._now(), self._lifetime):
                 return identity
@@ -42,14 +43,12 @@ class Keyring:
         secret = _secret(self._options.secret, identity)
         try:
             if found is None:
-                await self._api.send("POST", self._path, secret)
+                await self._api.call("POST", self._path, MANAGER, secret)
             else:
                 secret["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
                 secret["type"] = found["type"]
-                await self._api.send("PUT", f"{self._path}/{self._options.secret}", secret)
-        except ApiError as error:
-            if error.status != 409:
-                raise
+                await self._api.call("PUT", f"{self._path}/{self._options.secret}", MANAGER, secret)
+        except ConflictError:
             return False
         return True
 

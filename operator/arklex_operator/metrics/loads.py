@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
+from arklex_operator.cluster.errors import ApiError
+from arklex_operator.cluster.queues import Key, Queue, Queues
 from arklex_operator.load.controller import read_target
 from arklex_operator.load.pool import Pool
 from arklex_operator.load.publish import Told, tell
 from arklex_operator.load.usage import Usage, usage
-from arklex_operator.metrics.api import ApiError
 from arklex_operator.metrics.observed import Observed, Seen
-from arklex_operator.metrics.queues import Key, Queue, Queues
 
 FRESH = 30.0
 """Seconds after which a source is too old to scale by."""

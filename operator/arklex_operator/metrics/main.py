@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 
-from arklex_operator.metrics.api import Api, ApiError
+from arklex_operator.cluster.api import Api
+from arklex_operator.cluster.errors import ApiError
+from arklex_operator.cluster.logs import setup_logging
 from arklex_operator.metrics.options import Options, read_options
 from arklex_operator.metrics.process import Process
 from arklex_operator.metrics.registration import Registration
@@ -25,8 +26,7 @@ def main() -> None:
     except ValueError as error:
         print(f"arklex-metrics: {error}", file=sys.stderr)
         sys.exit(2)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("kubernetes").setLevel(logging.WARNING)
+    setup_logging()
     try:
         asyncio.run(_unregister(options) if arguments else _serve(options))
     except ApiError as error:
@@ -39,7 +39,7 @@ async def _serve(options: Options) -> None:
     try:
         await Process(options, api).run()
     finally:
-        await api.close()
+        await api.aclose()
 
 
 async def _unregister(options: Options) -> None:
@@ -48,7 +48,7 @@ async def _unregister(options: Options) -> None:
         removed = await Registration(api, options).remove()
         print("APIService deleted" if removed else "no APIService of ours")
     finally:
-        await api.close()
+        await api.aclose()
 
 
 if __name__ == "__main__":

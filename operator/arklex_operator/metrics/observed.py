@@ -11,16 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from arklex_api.worker import Worker
+from arklex_operator.cluster.api import Api
+from arklex_operator.cluster.errors import NotFoundError
+from arklex_operator.cluster.queues import Key
 from arklex_operator.load.source import SELECTOR
 from arklex_operator.load.usage import Pod, read_pod, read_time
-from arklex_operator.metrics.api import Api, ApiError
-from arklex_operator.metrics.queues import Key
+from arklex_operator.manifests.kinds import DEPLOYMENT, HPA, POD, WORKER, Kind, Object
 
-WORKERS = "/apis/arklex.ai/v1alpha1", "workers"
-DEPLOYMENTS = "/apis/apps/v1", "deployments"
-HPAS = "/apis/autoscaling/v2", "horizontalpodautoscalers"
-PODS = "/api/v1", "pods"
-SAMPLES = "/apis/metrics.k8s.io/v1beta1", "pods"
+POD_METRICS = Kind("metrics.k8s.io/v1beta1", "PodMetrics", "pods")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +59,8 @@ class Observed:
     async def poll(self) -> None:
         """Read everything anew. Raises ApiError; what was seen before stays."""
         at = self._clock()
-        workers = [each for path in self._paths(*WORKERS) for each in await self._api.items(path)]
-        deployments, hpas, pods = [
-            [each for path in self._paths(*kind) for each in await self._api.items(path, SELECTOR)]
-            for kind in (DEPLOYMENTS, HPAS, PODS)
-        ]
+        workers = await self._everywhere(WORKER)
+        deployments, hpas, pods = [await self._everywhere(kind, SELECTOR) for kind in (DEPLOYMENT, HPA, POD)]
         by_worker = _first(deployments), _first(hpas), _all(pods)
         read, refused = _models(workers)
         self.seen = {
@@ -78,10 +73,8 @@ class Observed:
         """Read CPU and memory of all Workers' pods. Raises ApiError, but not where metrics.k8s.io is not served."""
         at = self._clock()
         try:
-            found = [each for path in self._paths(*SAMPLES) for each in await self._api.items(path, SELECTOR)]
-        except ApiError as error:
-            if error.status != 404:
-                raise
+            found = await self._everywhere(POD_METRICS, SELECTOR)
+        except NotFoundError:
             self.samples, self.samples_at = {}, None
             return
         self.samples = {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in found}
@@ -92,14 +85,17 @@ class Observed:
         at, before = self._clock(), self.seen.get(key)
         if before is None:
             return
-        paths = [f"{root}/namespaces/{key[0]}/{kind}" for root, kind in (DEPLOYMENTS, HPAS, PODS)]
-        deployments, hpas, pods = [await self._api.items(path, f"{SELECTOR}={key[1]}") for path in paths]
+        own = f"{SELECTOR}={key[1]}"
+        deployments, hpas, pods = [await self._list(kind, key[0], own) for kind in (DEPLOYMENT, HPA, POD)]
         seen = self._judge(key, at, before.worker, _one(deployments), _one(hpas), pods)
         if key in self.seen:
             self.seen[key] = replace(seen, worker=self.seen[key].worker)
 
-    def _paths(self, root: str, kind: str) -> list[str]:
-        return [f"{root}/namespaces/{namespace}/{kind}" for namespace in self._namespaces] or [f"{root}/{kind}"]
+    async def _everywhere(self, kind: Kind, labels: str = "") -> list[Object]:
+        return [each for namespace in self._namespaces or (None,) for each in await self._list(kind, namespace, labels)]
+
+    async def _list(self, kind: Kind, namespace: str | None, labels: str) -> list[Object]:
+        return [each async for each in self._api.list(kind, namespace, labels=labels)]
 
     def _judge(
         self,
@@ -153,5 +149,5 @@ def _all(objects: Iterable[Mapping[str, Any]]) -> dict[Key, list[Mapping[str, An
     return found
 
 
-def _one(objects: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _one(objects: list[Object]) -> Object | None:
     return objects[0] if objects else None

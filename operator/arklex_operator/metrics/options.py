@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+MANAGER = (("fieldManager", "arklex-metrics"),)
+"""Query of our writes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

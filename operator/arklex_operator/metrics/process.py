@@ -10,14 +10,15 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from arklex_operator.metrics.api import Api, ApiError
+from arklex_operator.cluster.api import Api
+from arklex_operator.cluster.errors import ApiError
+from arklex_operator.cluster.queues import Queues, connect
 from arklex_operator.metrics.callers import CONFIG_MAP, FrontProxy, read_front_proxy
 from arklex_operator.metrics.keyring import Keyring
 from arklex_operator.metrics.listening import Listener, listen
 from arklex_operator.metrics.loads import Loads
 from arklex_operator.metrics.observed import Observed
 from arklex_operator.metrics.options import Options
-from arklex_operator.metrics.queues import Queues, connect
 from arklex_operator.metrics.registration import Registered, Registration, State
 from arklex_operator.metrics.series import Series
 from arklex_operator.metrics.server import application
@@ -37,7 +38,7 @@ class Process:
 
     def __init__(self, options: Options, api: Api) -> None:
         self._options, self._api = options, api
-        self._redis = connect(options)
+        self._redis = connect(options.redis_url, options.redis_password_file)
         self._loads = Loads(Observed(api, options.namespaces), Queues(self._redis))
         self._keyring, self._registration = Keyring(api, options), Registration(api, options)
         self._series = Series()
@@ -91,7 +92,7 @@ class Process:
     async def _reload(self) -> None:
         """Trust before serving: the CA is in the APIService before the certificate that it signed is served."""
         path = f"/api/v1/namespaces/kube-system/configmaps/{CONFIG_MAP}"
-        proxy = read_front_proxy(await self._api.get(path))
+        proxy = read_front_proxy(await self._api.raw(path) or {})
         async with self._owning:
             identity = await self._keyring.current()
             self._tell(await self._registration.reconcile(identity.bundle))

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from arklex_operator.cluster.api import MERGE, Api
+from arklex_operator.cluster.errors import ConflictError, ForbiddenError, NotFoundError
 from arklex_operator.load.source import API_SERVICE, MANAGED_BY, OWNER, ours
 from arklex_operator.metrics import documents
-from arklex_operator.metrics.api import Api, ApiError
-from arklex_operator.metrics.options import Options
+from arklex_operator.metrics.options import MANAGER, Options
 
 PATH = "/apis/apiregistration.k8s.io/v1/apiservices"
-MERGE = "application/merge-patch+json"
 
 
 class State(StrEnum):
@@ -66,7 +66,7 @@ class Registration:
             await self.remove()
             return Registered(State.LEAVING, f"namespace {self._options.namespace} is being deleted: {API_SERVICE} is deleted")
         document = wanted(self._options, bundle)
-        found = await self._api.find(f"{PATH}/{API_SERVICE}")
+        found = await self._api.raw(f"{PATH}/{API_SERVICE}")
         if found is None:
             found = await self._create(document)
         holder = self._holder(found)
@@ -76,26 +76,26 @@ class Registration:
                 f"{API_SERVICE} belongs to {holder or 'the API server'}: it is left alone, and Workers scale on another source",
             )
         if not _contains(found, _without_bundle(document)) or not _trusts(found, bundle):
-            await self._api.send("PATCH", f"{PATH}/{API_SERVICE}", _preconditioned(document, found), content_type=MERGE)
+            body = _preconditioned(document, found)
+            await self._api.call("PATCH", f"{PATH}/{API_SERVICE}", MANAGER, body, content=MERGE)
         return Registered(State.OURS, f"{API_SERVICE} is served by {self._options.service}.{self._options.namespace}")
 
     async def leaving(self) -> bool:
         """Whether our own namespace is being deleted, or gone. Raises ApiError."""
-        namespace = await self._api.find(f"/api/v1/namespaces/{self._options.namespace}")
+        namespace = await self._api.raw(f"/api/v1/namespaces/{self._options.namespace}")
         return namespace is None or "deletionTimestamp" in namespace["metadata"]
 
     async def remove(self) -> bool:
         """Delete the APIService if it is ours; answers whether it was. Raises ApiError."""
-        found = await self._api.find(f"{PATH}/{API_SERVICE}")
+        found = await self._api.raw(f"{PATH}/{API_SERVICE}")
         if found is None or not ours(found) or self._holder(found) is not None:
             return False
         metadata = found["metadata"]
         preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         try:
-            await self._api.send("DELETE", f"{PATH}/{API_SERVICE}", {"preconditions": preconditions})
-        except ApiError as error:
-            if error.status != 404:  # the other replica was first
-                raise
+            await self._api.call("DELETE", f"{PATH}/{API_SERVICE}", (), {"preconditions": preconditions})
+        except NotFoundError:  # the other replica was first
+            return False
         return True
 
     def _holder(self, found: Mapping[str, Any]) -> str | None:
@@ -107,19 +107,15 @@ class Registration:
 
     async def _create(self, document: dict[str, Any]) -> dict[str, Any]:
         try:
-            return await self._api.send("POST", PATH, document)
-        except ApiError as error:
-            if error.status != 409:
-                raise
-            return await self._api.get(f"{PATH}/{API_SERVICE}")
+            return await self._api.call("POST", PATH, MANAGER, document)
+        except ConflictError:  # the other replica was first
+            return await self._api.call("GET", f"{PATH}/{API_SERVICE}")
 
     async def _gone(self, holder: str) -> bool:
         """Whether it was left behind by an installation whose namespace is gone; where we may not see that, it is not."""
         try:
-            namespace = await self._api.find(f"/api/v1/namespaces/{holder.partition('/')[0]}")
-        except ApiError as error:
-            if error.status != 403:
-                raise
+            namespace = await self._api.raw(f"/api/v1/namespaces/{holder.partition('/')[0]}")
+        except ForbiddenError:
             return False
         return namespace is None or "deletionTimestamp" in namespace["metadata"]
 

@@ -13,8 +13,6 @@ from redis.asyncio import Redis
 from redis.credentials import CredentialProvider
 from redis.exceptions import ResponseError
 
-from arklex_operator.metrics.options import Options
-
 GROUP = "pool"
 TIMEOUT = 5.0
 """Seconds for connecting, and for one answer."""
@@ -40,19 +38,19 @@ def stream(key: Key) -> str:
     return f"arklex:{{{key[0]}}}:jobs:{key[1]}"
 
 
-def connect(options: Options) -> Redis:
+def connect(url: str, password_file: Path | None) -> Redis:
     """A client of the cluster's Redis; the password is read from its file at every connection: it may be rotated."""
-    url, extra = options.redis_url, dict[str, Any]()
-    if options.redis_password_file is not None:
+    extra = dict[str, Any]()
+    if password_file is not None:
         parts = urlsplit(url)
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        extra["credential_provider"] = _Password(options.redis_password_file, unquote(parts.username or ""))
+        extra["credential_provider"] = _Password(password_file, unquote(parts.username or ""))
     return Redis.from_url(
         url,
         socket_timeout=TIMEOUT,
         socket_connect_timeout=TIMEOUT,
         health_check_interval=30,
-        client_name="arklex-metrics",
+        client_name="arklex",
         **extra,
     )
 
