@@ -94,7 +94,7 @@ def pool(plane: ControlPlane, server: MetricsServer, nodes: Nodeless, redis_of_m
     """Make a pool: ``pods`` pods of 250 slots, ``ready`` of them ready, ``busy`` tasks queued; ``scaling`` as in a manifest."""
     made: list[Scaled] = []
 
-    def make(namespace: str, pods: int, busy: int, *, ready: int = 1000, **scaling: Any) -> Scaled:
+    def make(namespace: str, pods: int, busy: int, *, ready: int = 1000, tolerances: bool = True, **scaling: Any) -> Scaled:
         settings = {"minReplicas": 1, "maxReplicas": 10, "cooldownSeconds": COOLDOWN, **scaling}
         manifest = worker(namespace, "assistant", 250, **settings)
         plane.kubectl("create", "namespace", namespace)
@@ -106,7 +106,11 @@ def pool(plane: ControlPlane, server: MetricsServer, nodes: Nodeless, redis_of_m
         there = f"--for=jsonpath={{.status.readyReplicas}}={min(pods, ready)}"
         plane.kubectl("wait", f"--namespace={namespace}", "deployment/assistant-worker", there, "--timeout=90s")
         server.until(lambda: f'namespace="{namespace}"' in server.admin("/metrics")[1], "the Worker is seen")
-        apply(plane, autoscaler(manifest))
+        made_of = autoscaler(manifest)
+        if not tolerances:
+            for direction in made_of["spec"]["behavior"].values():
+                del direction["tolerance"]
+        apply(plane, made_of)
         return scaled
 
     yield make
@@ -129,6 +133,27 @@ def test_edges_hold_and_a_thousandth_beyond_acts(pool: Pool) -> None:
     scaled.work.set(500)
     scaled.holds_at("500m")
     assert scaled.steps == [(4, 5), (5, 4)]
+
+
+def test_a_narrow_band_shrinks_where_the_controllers_rounding_would_not(pool: Pool) -> None:
+    scaled = pool("narrow", 4, 650, scaleUpThreshold=0.7, scaleDownThreshold=0.6)
+    scaled.holds_at("650m")
+    scaled.work.set(599)
+    scaled.becomes(3)
+    scaled.work.set(500)
+    scaled.holds_at("667m")
+    assert scaled.steps == [(4, 3)]
+
+
+def test_where_tolerances_are_dropped_the_metric_keeps_the_edges(pool: Pool) -> None:
+    scaled = pool("dropped", 4, 800, tolerances=False)
+    scaled.holds_at("500m")
+    assert scaled.steps == []
+    scaled.work.queue(1)
+    scaled.becomes(5)
+    scaled.work.set(300)
+    scaled.holds_at("500m")
+    assert scaled.steps == [(4, 5)]
 
 
 def test_both_directions_go_by_steps_and_share_the_cooldown(pool: Pool) -> None:

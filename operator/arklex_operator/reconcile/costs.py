@@ -22,7 +22,9 @@ def bucket(held: int, concurrency: int) -> int:
 
 
 def nears_shrink(load: float, scaling: Scaling, desired: int) -> bool:
-    """Whether the pool may soon lose a pod: the costs must be right by then, and are not written before."""
+    """Whether the pool may soon lose a pod, or surely will: the costs must be right by then, and are not written before."""
+    if desired > scaling.max_replicas:
+        return True
     return desired > scaling.min_replicas and load < scaling.scale_down_threshold * _NEAR
 
 

@@ -22,7 +22,10 @@ def test_only_changes_are_written_and_each_pod_once_in_ten_seconds() -> None:
     assert costs_to_write(held, annotated, {"b": 95.0, "c": 90.0}, 100.0, 10) == {"c": "100"}
 
 
-@pytest.mark.parametrize(("load", "desired", "near"), [(0.31, 4, False), (0.29, 4, True), (0.0, 2, False), (0.0, 3, True)])
+@pytest.mark.parametrize(
+    ("load", "desired", "near"),
+    [(0.31, 4, False), (0.29, 4, True), (0.0, 2, False), (0.0, 3, True), (0.9, 11, True)],
+)
 def test_costs_are_written_only_near_a_shrink(load: float, desired: int, near: bool) -> None:
     assert nears_shrink(load, Scaling(), desired) is near
 
