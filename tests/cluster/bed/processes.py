@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,19 +33,22 @@ def start(place: Place, name: str, command: list[str], environment: Mapping[str,
     """Start a process of the bed in its cgroup, return its id; its output goes to the bed's logs."""
     place.logs.mkdir(parents=True, exist_ok=True)
     _command(place, name).write_text(json.dumps([command, dict(environment or {})]))
-    join = f'echo $$ > {cgroups.join_file(place.name)} && exec "$@"'
-    with (place.logs / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
+    join = f'cd {shlex.quote(str(place.state))} && echo $$ > {cgroups.join_file(place.name)} && exec "$@"'
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    with (place.logs / f"{name}.log").open("ab") as log, Path(os.devnull).open("rb") as nothing:
+        number = os.posix_spawn(
+            "/bin/sh",
             ["sh", "-c", join, name, *command],
-            cwd=place.state,
-            env={"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin", "HOME": str(place.state), **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            {"PATH": path, "HOME": str(place.state), **(environment or {})},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
+                (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
+                (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
+            ],
+            setsid=True,
         )
-    _file(place, name).write_text(f"{process.pid} {_started(process.pid)}")
-    return process.pid
+    _file(place, name).write_text(f"{number} {_started(number)}")
+    return number
 
 
 def start_again(place: Place, name: str) -> int:
