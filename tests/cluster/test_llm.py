@@ -60,6 +60,7 @@ def test_a_model_and_a_function_share_a_graph(release: Release, space: Kube, tar
     space.apply(worker("probe"), assistant, graph("talk", tasks, output=output, run={}))
     status = space.until_phase("taskgraph", "talk", ["Succeeded", "Failed"])
     assert status["phase"] == "Succeeded", status
-    document = release.document(space.namespace, status["lastRun"]["runId"])
+    (run,) = space.all("taskgraphruns")
+    document = release.document(space.namespace, run["status"]["runId"])
     assert document["output"]["label"] in LABELS and document["output"]["tokens"] > 0
     assert KEY not in str(document) and KEY not in space("get", "workers,pods,deployments", "--output=yaml")
