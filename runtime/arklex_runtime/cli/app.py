@@ -292,6 +292,14 @@ def worker(context: typer.Context) -> int:
     return run_worker()
 
 
+@app.command(rich_help_panel=OTHER, hidden=True)
+def runtime(context: typer.Context) -> int:
+    """Be a replica of the runtime; the chart starts these."""
+    from arklex_runtime.service.main import run_runtime
+
+    return run_runtime()
+
+
 @app.command(rich_help_panel=OTHER)
 def version(context: typer.Context, output: options.Output = Form.text) -> int:
     """Print the version."""

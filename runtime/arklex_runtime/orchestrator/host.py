@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from arklex_api.base import JSON
 from arklex_api.jsonvalue import check_json
@@ -82,6 +83,7 @@ class RunHost:
         self.now = workbench.clock
         self._dirty: list[RunDriver] = []
         self._bundles: set[str] = set()
+        self._programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Task[None] | None = None
         self._delivered: set[int] = set()
@@ -173,10 +175,12 @@ class RunHost:
         stored = await self.journal.load(run_id)
         if stored is None:
             raise RunNotFound(run_id)
-        try:
-            program = Program.load(stored.document)
-        except ProgramError as error:
-            raise DatabaseUnavailable("newer", str(error)) from None
+        program = self._programs.get(stored.row.bundle)
+        if program is None:
+            try:
+                program = self._programs[stored.row.bundle] = Program.load(stored.document)
+            except ProgramError as error:
+                raise DatabaseUnavailable("newer", str(error)) from None
         return stored, program, replay(program, stored.events)
 
     async def resume(self, run_id: str) -> RunDriver | dict[str, Any]:
@@ -185,8 +189,13 @@ class RunHost:
         if stored.row.phase in TERMINAL:
             return run_document(state, stored.row.graph)
         self.workbench.prepare(program)
+        return await self.adopt(run_id)
+
+    async def adopt(self, run_id: str) -> RunDriver:
+        """As ``resume``, of a run that is not over. Raises RunFinished too."""
         seq = await self.journal.claim(run_id)
         stored, program, state = await self.stored(run_id)
+        self.workbench.prepare(program)
         driver = RunDriver(self, program, run_id, state, seq, stored.row.session_id, stored.row.origin)
         self.runs[run_id] = driver
         driver.resume()

@@ -1,4 +1,4 @@
-"""What a replica asks of the room that speaks to the API server (``kube`` implements it); the other way is kube/ports.py."""
+"""What a replica asks of whoever knows the objects: the room ``kube``, which asks back by ``kube/ports.py``, or a folder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from arklex_runtime.engine.program import Program
 
 
 class Cluster(Protocol):
-    """The objects on the API server, as the watches told them last. Made with the Replica it serves.
-
-    ``arklex_runtime.kube.link.ClusterLink(replica, api, namespaces=…, instance=POD_NAME, writes_per_second=20)``;
-    ``namespaces`` is empty for all.
-    """
+    """The objects, as they were told last. Made with the Replica it serves."""
 
     @property
     def synced(self) -> bool:

@@ -19,7 +19,8 @@ from arklex_runtime.errors import DatabaseUnavailable
 from arklex_runtime.state import replica_sql as sql
 from arklex_runtime.state import steps
 from arklex_runtime.state.database import Database, DatabaseJournal
-from arklex_runtime.state.records import GraphCounts, RunRow
+from arklex_runtime.state.queue import Done
+from arklex_runtime.state.records import Batch, GraphCounts, RunRow
 from arklex_runtime.state.sqlite_file import SqliteUrl
 
 if TYPE_CHECKING:
@@ -36,6 +37,18 @@ class ReplicaJournal(DatabaseJournal):
         super().__init__(database, owner, now)
         self.lost: Callable[[], None] = lambda: None
         """Called once when this owner's lease ran out: it is dead to the others, see ``renew``."""
+        self.timed: Callable[[float], None] = lambda seconds: None
+        """Told how long each commit took, from ``submit`` on."""
+
+    @override
+    def submit(self, batch: Batch, done: Done) -> None:
+        began = time.perf_counter()
+
+        def timed(error: BaseException | None) -> None:
+            self.timed(time.perf_counter() - began)
+            done(error)
+
+        super().submit(batch, timed)
 
     async def members(self) -> list[str]:
         """Return the living replicas, this one included."""
