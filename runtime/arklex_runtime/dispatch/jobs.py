@@ -115,6 +115,10 @@ class Dispatcher(Protocol):
         """This process does not own the job any more."""
         ...
 
+    def over(self, run_id: str) -> None:
+        """The run has ended: whatever still comes for it came for nothing."""
+        ...
+
     async def aclose(self) -> None:
         """Stop; remote attempts go on."""
         ...

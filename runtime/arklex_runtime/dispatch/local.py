@@ -68,6 +68,9 @@ class LocalDispatcher:
     def settle(self, job: Job) -> None:
         """Nothing is kept for it."""
 
+    def over(self, run_id: str) -> None:
+        """Nothing comes late."""
+
     def abandon(self, job: Job) -> None:
         """What runs here is stopped."""
         self.cancel(job)

@@ -335,6 +335,7 @@ class RunDriver:
         if self._timer is not None:
             self._timer.cancel()
         self.host.forget(self)
+        self.host.dispatcher.over(self.run_id)
         if not self.ended.done():
             self.ended.set_result(phase)
 

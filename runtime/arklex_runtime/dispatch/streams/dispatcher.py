@@ -43,7 +43,7 @@ class StreamsDispatcher:
         self.boxes: dict[tuple[str, str], Mailbox] = {}
         self.namespaces: dict[str, Keys] = {}
         self._out: dict[Attempt, Posting] = {}
-        self._ours: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self.outbox: Outbox
         self.inbox: Inbox
         self.limits: Limits
@@ -72,10 +72,6 @@ class StreamsDispatcher:
             self.boxes[route.namespace, route.worker] = box
         posting = Posting(job, route, box)
         job.lane, job.handle = box, posting
-        self._ours[posting.attempt.run] = None
-        self._ours.move_to_end(posting.attempt.run)
-        if len(self._ours) > REMEMBERED:
-            self._ours.popitem(last=False)
         return posting
 
     def acquire(self, job: Job) -> Grant:
@@ -150,7 +146,6 @@ class StreamsDispatcher:
         job.cancelled = True
         posting: Posting = job.handle
         self._remove(posting)
-        self._ours.pop(posting.attempt.run, None)
         self.inbox.release(posting.attempt.run)
 
     def _withdraw(self, posting: Posting, reason: str | None) -> None:
@@ -172,9 +167,15 @@ class StreamsDispatcher:
         posting = self._out.get(attempt)
         return posting if posting is not None and posting.box.keys is keys else None
 
-    def was_ours(self, run_id: str) -> bool:
-        """Whether attempts of a run that is over were sent from here."""
-        return run_id in self._ours
+    def over(self, run_id: str) -> None:
+        """Refuse what still comes for a run that ended here."""
+        self._ended[run_id] = None
+        if len(self._ended) > REMEMBERED:
+            self._ended.popitem(last=False)
+
+    def has_ended(self, run_id: str) -> bool:
+        """Whether the run ended here, lately."""
+        return run_id in self._ended
 
     def started(self, posting: Posting, entry: bytes) -> None:
         """A pod has it: commit that."""

@@ -35,8 +35,8 @@ class Receiver(Protocol):
         """The attempt, if it is waited for."""
         ...
 
-    def was_ours(self, run_id: str) -> bool:
-        """Whether a run that is over was owned here."""
+    def has_ended(self, run_id: str) -> bool:
+        """Whether a run ended here: nobody waits for its attempts any more."""
         ...
 
     def started(self, posting: Posting, entry: bytes) -> None:
@@ -183,7 +183,7 @@ class Inbox:
         run = message.attempt.run
         namespace = self._namespace_of(run)
         if namespace is None:
-            if self._receiver.was_ours(run):
+            if self._receiver.has_ended(run):
                 self._refuse(keys, entry, "late")
         elif namespace != keys.namespace:
             log.warning("a result for another namespace's run", extra={"namespace": keys.namespace, "pod": message.pod})

@@ -19,7 +19,7 @@ GROUP = "pool"
 """The consumer group of every jobs stream."""
 
 POD_COMMANDS = (
-    "ping hello select client|setinfo client|setname client|id multi exec discard time eval evalsha xadd xread xreadgroup "
+    "ping hello select client|setname client|id multi exec discard time eval evalsha xadd xread xreadgroup "
     "xack xdel xpending xgroup|create xgroup|delconsumer hset hdel zadd zcard zrange zremrangebyscore pexpire"
 )
 """What the ACL user of a namespace's pods may ask of Redis, on the namespace's keys alone."""
