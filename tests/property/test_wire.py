@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arklex_operator.cluster import accounts
 from arklex_runtime.dispatch.streams.wire import (
     POD_COMMANDS,
     Attempt,
@@ -129,6 +130,10 @@ def test_every_key_of_a_namespace_is_below_its_prefix() -> None:
 
 def test_fields_come_as_pairs() -> None:
     assert fields_of([b"k", b"1", b"j", b"2"]) == {b"k": b"1", b"j": b"2"}
+
+
+def test_the_operator_grants_what_pods_need() -> None:
+    assert accounts.POD_COMMANDS.split() == POD_COMMANDS.split()
 
 
 def test_a_pod_may_not_delete_or_read_other_keys() -> None:

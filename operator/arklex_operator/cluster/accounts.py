@@ -20,7 +20,7 @@ from arklex_operator.manifests.names import CONNECTION, MANAGED_BY, MANAGER
 from arklex_operator.settings import Settings
 
 POD_COMMANDS = (
-    "ping hello select client|setinfo client|setname client|id multi exec discard time eval evalsha xadd xread xreadgroup "
+    "ping hello select client|setname client|id multi exec discard time eval evalsha xadd xread xreadgroup "
     "xack xdel xpending xgroup|create xgroup|delconsumer hset hdel zadd zcard zrange zremrangebyscore pexpire"
 )
 """What a pod may ask of Redis (docs/decisions/0006); the runtime's ``wire.POD_COMMANDS``."""
