@@ -21,6 +21,9 @@ async def work(inputs: Any, context: TaskContext) -> Any:
     _ledger.effect(BEGIN, context)
     if context.action == "sleep":
         await asyncio.sleep(inputs["seconds"])
+    if context.action == "tools" and context.tools is not None:
+        for number in range(inputs["calls"]):
+            await context.tools.call("tickets", {"n": number}, context)
     output = _act(inputs, context)
     _ledger.effect(END, context)
     return output

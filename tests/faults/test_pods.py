@@ -20,6 +20,7 @@ from arklex_runtime.orchestrator.host import Request, RunHost
 from tests.faults.checker import Findings, check
 from tests.faults.ledger import BEGIN, read_ledger
 from tests.pods import KEYS, Cluster, ended, graph, program, task, until, worker
+from tests.processes import hear, kill, start_python
 from tests.services import RedisServer, redis_server
 
 pytestmark = pytest.mark.redis
@@ -343,3 +344,62 @@ async def test_doubled_entries_run_once(cluster: Cluster) -> None:
         assert (await ended(driver))["phase"] == "Succeeded"
         await redis_is_empty(redis)
     assert Counter(entry.attempt for entry in read_ledger(cluster.ledger) if entry.kind == BEGIN) == {1: 1}
+
+
+VICTIM = """
+import asyncio, sys
+from pathlib import Path
+from arklex_runtime.orchestrator.host import Request
+from tests.faults.test_pods import sleeping
+from tests.pods import Cluster, program, worker
+
+async def main():
+    cluster = Cluster(sys.argv[1], Path(sys.argv[2]))
+    async with cluster.host() as host:
+        driver = await host.start(program(sleeping(1.5, 20), worker(concurrency=5)), Request(input={}))
+        while not driver.committed:
+            await asyncio.sleep(0.01)
+        print(driver.run_id, flush=True)
+        await driver.ended
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("moment", [5, 8, 12])
+async def test_a_killed_runtimes_run_repeats_nothing(cluster: Cluster, moment: int) -> None:
+    """Killed with -9 with attempts running and waiting; the next owner adopts them, whatever was on its way."""
+    cluster.pod(worker(concurrency=5))
+    victim = start_python(VICTIM, cluster.url, str(cluster.folder))
+    run_id = hear(victim)
+    await until(lambda: begun(cluster) >= moment, "attempts")
+    kill(victim)
+    async with cluster.host() as host, cluster.redis() as redis:
+        driver = await host.resume(run_id)
+        assert isinstance(driver, RunDriver)
+        document = await ended(driver)
+        assert document["phase"] == "Succeeded" and document["tasks"]["nap"]["attempts"] == 20
+        await redis_is_empty(redis)
+    findings = await checked(cluster, driver)
+    assert findings.lost == findings.interrupted == 0 and begun(cluster) == 20
+
+
+async def test_a_redis_that_hangs_loses_nothing(own_redis: RedisServer, tmp_path: Path) -> None:
+    """It stops for three leases and goes on: connections are there, and nobody answers."""
+    cluster = Cluster(own_redis.url, tmp_path)
+    work = worker(concurrency=5)
+    try:
+        cluster.pod(work)
+        async with cluster.host() as host:
+            driver = await begin(host, program(sleeping(1.5, 15), work))
+            await until(lambda: begun(cluster) >= 5, "five attempts")
+            assert own_redis.process is not None
+            own_redis.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(3)
+            own_redis.process.send_signal(signal.SIGCONT)
+            document = await ended(driver)
+            assert document["phase"] == "Succeeded" and document["tasks"]["nap"]["attempts"] == 15
+        findings = await checked(cluster, driver)
+        assert findings.lost == 0 and begun(cluster) == 15
+    finally:
+        cluster.close()

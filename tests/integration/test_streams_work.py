@@ -113,6 +113,23 @@ async def test_a_tools_limit_is_shared_by_all_runtimes(cluster: Cluster) -> None
         assert len(times) == 16 and times[-1] - times[0] >= 2.5
 
 
+async def test_handlers_that_call_tools_share_its_limit(cluster: Cluster) -> None:
+    """Two pods call a tool from within their attempts: two calls in any second between them."""
+    work = worker(concurrency=1)
+    async with Server().serve() as server, cluster.host() as host:
+        for _ in range(2):
+            await working(cluster.pod(work))
+        tool = {
+            "name": "tickets",
+            "http": {"method": "POST", "url": f"http://127.0.0.1:{server.port}/", "body": {"n": "${input.n}"}},
+            "rateLimit": {"requestsPerMinute": 1000, "burst": 2},
+        }
+        both = graph(tools=[tool], tasks=[task(name, "tools", given={"calls": 3}) for name in ("a", "b")])
+        assert (await run(host, program(both, work)))["phase"] == "Succeeded"
+        times = sorted(at for at, _, _ in server.calls)
+        assert len(times) == 6 and times[-1] - times[0] >= 1.5
+
+
 async def test_a_task_at_its_tools_limit_times_out_without_an_attempt(cluster: Cluster) -> None:
     tools = of_type("tool", "tools")
     async with Server().serve() as server, cluster.host() as host:

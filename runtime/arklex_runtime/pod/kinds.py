@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable
 
 import orjson
 
@@ -30,8 +30,11 @@ log = logging.getLogger("arklex.pod")
 class Bench:
     """The pod's worker, and the tools of the graphs that it works for. ``tails`` are where attempts' lines go."""
 
-    def __init__(self, worker: Worker, services: WorkerServices, tails: dict[int, Tail]) -> None:
-        """Raises ManifestError where the worker cannot be made."""
+    def __init__(
+        self, worker: Worker, services: WorkerServices, tails: dict[int, Tail], registry: Callable[[str], ToolRegistry]
+    ) -> None:
+        """``registry`` makes an empty one for a graph. Raises ManifestError where the worker cannot be made."""
+        self._new_registry = registry
         self._services = services
         self._tails = tails
         self._slots = worker.spec.concurrency
@@ -52,7 +55,7 @@ class Bench:
             return self._lane
         if message.tool is None:
             raise TaskError("InvalidInput", "a Worker of type tool runs tasks with 'tool' only")
-        key = (_digest(message.tools), message.tool)
+        key = (_digest(message), message.tool)
         lane = self._lanes.get(key)
         if lane is None:
             registry = self.tools(message, strict=True)
@@ -65,10 +68,10 @@ class Bench:
 
     def tools(self, message: JobMessage, *, strict: bool = False) -> ToolRegistry:
         """The tools that the attempt may call. Raises TaskError where ``strict``, else leaves out what cannot be made."""
-        key = _digest(message.tools)
+        key = _digest(message)
         registry = self._registries.get(key)
         if registry is None:
-            registry, complete = self._build(message.tools, strict)
+            registry, complete = self._build(message, strict)
             if not complete:
                 return registry
             self._registries[key] = registry
@@ -76,11 +79,11 @@ class Bench:
                 self._registries.popitem(last=False)
         return registry
 
-    def _build(self, definitions: list[dict[str, Any]], strict: bool) -> tuple[ToolRegistry, bool]:
+    def _build(self, message: JobMessage, strict: bool) -> tuple[ToolRegistry, bool]:
         from arklex_runtime.tools.http import HttpTool
 
-        registry, complete = ToolRegistry(), True
-        for definition in definitions:
+        registry, complete = self._new_registry(message.graph), True
+        for definition in message.tools:
             try:
                 tool = Tool.model_validate(definition, extra="ignore")
                 registry.register_tool(tool.name, HttpTool(tool, self._services, f"tool {tool.name}"))
@@ -121,5 +124,5 @@ def _worker(worker: Worker, services: WorkerServices) -> TaskWorker | None:
     raise ManifestError([Problem("spec.type", "NotSupported", f"Worker {worker.metadata.name!r}: {message}")])
 
 
-def _digest(tools: list[dict[str, Any]]) -> str:
-    return hashlib.sha256(orjson.dumps(tools, option=orjson.OPT_SORT_KEYS)).hexdigest()
+def _digest(message: JobMessage) -> str:
+    return hashlib.sha256(orjson.dumps([message.graph, message.tools], option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -23,6 +23,7 @@ from arklex_runtime.pod.attempts import Attempts
 from arklex_runtime.pod.kinds import Bench
 from arklex_runtime.pod.metrics import PodMetrics
 from arklex_runtime.pod.settings import SecretFolder, Settings
+from arklex_runtime.pod.shared_tools import SharedTools
 from arklex_runtime.scaling.memory import MemoryManager
 from arklex_runtime.security.redaction import Redactor
 from arklex_runtime.security.secrets import SecretResolver
@@ -67,7 +68,9 @@ class Pod:
             self._line, self._keys, settings.name, who, spec.concurrency, self._redactor, self.metrics, self._freed.set
         )
         services = WorkerServices(self._secrets, None, self._http)
-        self.attempts.bench = Bench(settings.worker, services, self.attempts.tails)
+        self.attempts.bench = Bench(
+            settings.worker, services, self.attempts.tails, lambda graph: SharedTools(self._line, self._keys, graph)
+        )
         self._known: frozenset[str] = frozenset()
         self._redact = Redactor()
         self._memory = memory or MemoryManager(also=(self.attempts.bench.clear_caches,))
