@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +75,10 @@ class SmallReplica:
     def replicas(self) -> int:
         return max(1, len(self._world.living))
 
+    def mute(self) -> None:
+        """Die as far as reports go."""
+        self._listeners.clear()
+
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
@@ -134,8 +137,3 @@ class SmallReplica:
     async def give_up(self, uid: str) -> None:
         if self._world.leases.get(uid) == self.name:
             del self._world.leases[uid]
-
-
-def eventually(seconds: float = 60.0) -> float:
-    """The deadline for what should come soon."""
-    return time.monotonic() + seconds

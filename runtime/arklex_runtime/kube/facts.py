@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, TypeAlias
 
+from arklex_api.versions import run_name
 from arklex_runtime.engine.state import RunState
 from arklex_runtime.errors import RunNotFound
 from arklex_runtime.kube.conditions import TERMINAL
@@ -16,12 +17,10 @@ from arklex_runtime.kube.status import (
     failure_reason,
     graph_status,
     is_of_version,
-    name_of_version,
     progress_in,
     record_progress,
     run_status,
     verdict_progress,
-    wanted_digest,
 )
 
 KEPT = 500
@@ -70,20 +69,22 @@ class Facts:
         return graph_status(graph, summary, last, await self._own_run(graph), now)
 
     async def _known(self, run_id: str) -> Ended | None:
-        """What this replica knows of a run: its state, its end, or an end that is in the journal alone."""
+        """How far a run is: by its end, by its state here, or by the journal alone."""
         if run_id in self._ended:
             return self._ended[run_id]
         state = self._replica.state(run_id)
         if state is not None:  # an end counts once it is durable, and is heard of then
             return (progress_of(state), None) if state.finished_at is None else None
         records = await self._replica.records(run_ids=[run_id])
-        return await self._folded(records[0]) if records and records[0].finished_at is not None else None
+        return await self._folded(records[0]) if records else None
 
     async def _folded(self, record: RunRecord) -> Ended:
         try:
             state = await self._replica.fold(record.run_id)
         except RunNotFound:
             return record_progress(record), None
+        if state.finished_at is None:  # nobody drives it at the moment, or another replica does
+            return progress_of(state), None
         self.ended(record.run_id, state)
         return self._ended[record.run_id]
 
@@ -118,15 +119,12 @@ class Facts:
         """How far the run of ``spec.run`` is; None where the conditions should stay as they are."""
         if graph.model is None or graph.model.spec.run is None:
             return None
-        digest = wanted_digest(graph)
         waiting = (
             None if _judged(graph) else ({"phase": "Pending", "message": "the operator has not started spec.run yet"}, None)
         )
-        if digest is None:
-            return waiting
-        name = name_of_version(graph, digest)
+        name = run_name(graph.name, graph.uid, graph.digest)
         run = self._objects.run(graph.namespace, name)
-        if run is not None and is_of_version(run, graph, digest):
+        if run is not None and is_of_version(run, graph):
             return await self._of_object(run)
         records = await self._replica.records(run_ids=[name])
         if records and records[0].graph_uid == graph.uid and records[0].finished_at is not None:

@@ -56,6 +56,21 @@ def _counted(task: TaskState) -> str:
     return _COUNTED.get(phase, phase.lower())
 
 
+def unit_at(state: RunState, key: str) -> Unit | None:
+    """The unit with this key, such as ``ask``, ``page[3]`` or ``parent@2/child``, if the run has it now."""
+    scope, unit = state.root, None
+    for part in key.split("/"):
+        name, _, item = part.partition("@")[0].partition("[")
+        if scope is None or name not in scope.plan.by_name:
+            return None
+        units = scope.tasks[scope.plan.by_name[name]].units
+        index = int(item[:-1]) if item else 0
+        if index >= len(units) or units[index].key.split("/")[-1].partition("@")[0] != part.partition("@")[0]:
+            return None
+        unit, scope = units[index], units[index].child
+    return unit if unit is not None and unit.key == key else None
+
+
 def _approvals(state: RunState) -> Iterator[Unit]:
     """The first approvals that wait, oldest first."""
     shown = 0

@@ -165,6 +165,8 @@ class Intake:
         graph = self._objects.graph(run.namespace, spec.graph)
         origin = Origin(graph.uid if graph else None, run.uid)
         for run_id in run_ids(run):
+            if self.of_run.setdefault(run_id, run.key) != run.key:
+                continue
             request = Request(spec.query or "", spec.input, spec.context or {}, spec.session_id, run_id)
             try:
                 return await self._replica.start(program, request, origin)
@@ -172,6 +174,10 @@ class Intake:
                 taken = await self._replica.records(run_ids=[run_id])
                 if any(record.object_uid == run.uid for record in taken):
                     return run_id
+                del self.of_run[run_id]
+            except BaseException:
+                self.of_run.pop(run_id, None)
+                raise
         self._log.error("run not started: its ids are taken", namespace=run.namespace, name=run.name)
         return None
 

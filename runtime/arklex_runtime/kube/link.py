@@ -52,7 +52,7 @@ class ClusterLink:
         self.objects = Objects()
         self.catalog = Catalog(self.objects)
         self.events = Events(api, instance, clock=clock)
-        self._telling = Telling(self.objects, self.events)
+        self._telling = Telling(self.objects, self.events, replica)
         self.intake = Intake(self.objects, self.catalog, replica, self._telling, clock)
         self.reports = Reports(
             api,
@@ -104,6 +104,10 @@ class ClusterLink:
             self._wakes.wake(("sweep",))
             group.create_task(self._wakes.run())
             group.create_task(self.reports.run())
+
+    def taken_over(self, run_id: str) -> None:
+        """Tell people that this replica goes on with a run whose owner is gone."""
+        self._telling.taken_over(run_id)
 
     async def aclose(self) -> None:
         """Close the connections, after ``run`` has ended."""
@@ -247,6 +251,5 @@ def _judgement(entry: Entry[Any]) -> tuple[object, ...]:
     return (
         accepted.get("status"),
         accepted.get("observedGeneration"),
-        entry.status.get("digest"),
-        entry.status.get("observedGeneration"),
+        entry.digest,
     )

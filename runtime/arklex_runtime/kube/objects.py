@@ -11,6 +11,7 @@ from arklex_api.objects import read_object
 from arklex_api.problems import ManifestError
 from arklex_api.run import TaskGraphRun
 from arklex_api.taskgraph import TaskGraph
+from arklex_api.versions import RERUN, version_of
 from arklex_api.worker import Worker
 from arklex_runtime.kube.api import GRAPHS, KINDS, RUNS, WORKERS, Kind, Object
 from arklex_runtime.observability.logs import get_logger
@@ -25,7 +26,7 @@ class Entry(Generic[Model]):
     """One object. ``model`` is None for one that this version cannot read; ``problem`` then says why.
 
     ``status`` is as the API server has it; ``version`` its resourceVersion; ``model`` is without status. ``owners`` are the
-    UIDs of what it is deleted with, ``created`` is its creationTimestamp.
+    UIDs of what it is deleted with, ``created`` is its creationTimestamp, ``digest`` a TaskGraph's version of ``spec.run``.
     """
 
     namespace: str
@@ -39,6 +40,7 @@ class Entry(Generic[Model]):
     annotations: dict[str, str]
     created: str
     owners: tuple[str, ...]
+    digest: str
 
     @property
     def key(self) -> Name:
@@ -84,7 +86,8 @@ class Objects:
         version, status = str(metadata["resourceVersion"]), given.get("status") or {}
         owners = tuple(str(owner.get("uid")) for owner in metadata.get("ownerReferences") or ())
         annotations, created = metadata.get("annotations") or {}, str(metadata.get("creationTimestamp") or "")
-        entry = Entry(*key, uid, generation, version, model, problem, status, annotations, created, owners)
+        digest = _version_of(kind, given, annotations, before if before is not None and before.model is model else None)
+        entry = Entry(*key, uid, generation, version, model, problem, status, annotations, created, owners, digest)
         known[key] = entry
         return entry, before
 
@@ -145,3 +148,13 @@ class Objects:
 def _older(version: str, known: str) -> bool:
     """Whether a watch is behind what a write of ours has answered already; versions are comparable numbers (KEP-5504)."""
     return version.isdecimal() and known.isdecimal() and int(version) < int(known)
+
+
+def _version_of(kind: Kind, given: Object, annotations: dict[str, str], same: Entry[Any] | None) -> str:
+    """A TaskGraph's version; ``same`` is what was known of this very spec."""
+    if kind is not GRAPHS:
+        return ""
+    rerun = annotations.get(RERUN)
+    if same is not None and same.annotations.get(RERUN) == rerun:
+        return same.digest
+    return version_of(given.get("spec") or {}, rerun)

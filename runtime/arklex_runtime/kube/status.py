@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from arklex_api.versions import DIGEST
 from arklex_runtime.engine.times import rfc3339, rfc3339_or_none
 from arklex_runtime.kube.conditions import OWNED, TERMINAL, conditions_of
 from arklex_runtime.kube.fold import MESSAGE, Progress, differs, go_duration
@@ -12,9 +13,6 @@ from arklex_runtime.kube.intake import Verdict
 from arklex_runtime.kube.objects import Graph, Run
 from arklex_runtime.kube.ports import GraphSummary, RunRecord
 from arklex_runtime.kube.texts import cut
-
-DIGEST = "arklex.ai/digest"
-"""Annotation of a TaskGraphRun that the operator made for spec.run: the digest of what it runs."""
 
 PROGRESS = (
     "phase",
@@ -104,25 +102,6 @@ def _sorted(status: Mapping[str, Any]) -> dict[str, Any]:
     return {**status, "conditions": conditions}
 
 
-def wanted_digest(graph: Graph) -> str | None:
-    """The digest of the version of ``spec.run`` that runs or ran; None while the operator has not accepted this generation.
-
-    The operator keeps the digest of the version before while it starts none: for a graph that it refuses, or that is suspended.
-    """
-    if graph.model is None or graph.model.spec.run is None or graph.model.spec.suspend:
-        return None
-    accepted = graph.condition("Accepted")
-    if accepted is None or accepted.get("status") != "True" or graph.status.get("observedGeneration") != graph.generation:
-        return None
-    digest = graph.status.get("digest")
-    return str(digest) if digest else None
-
-
-def is_of_version(run: Run, graph: Graph, digest: str) -> bool:
-    """Whether the operator made ``run`` for this version of the graph's ``spec.run``."""
-    return graph.uid in run.owners and run.annotations.get(DIGEST) == digest
-
-
-def name_of_version(graph: Graph, digest: str) -> str:
-    """The name of that TaskGraphRun (cluster.md, "Runs"), for when it has been pruned."""
-    return f"{graph.name}-{graph.uid[:8]}-{digest[:8]}"
+def is_of_version(run: Run, graph: Graph) -> bool:
+    """Whether the operator made ``run`` for ``spec.run`` of the graph as it is now."""
+    return graph.uid in run.owners and run.annotations.get(DIGEST) == graph.digest

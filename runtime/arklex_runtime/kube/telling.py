@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from arklex_runtime.engine.events import Accepted, Event, Finished, Lost
 from arklex_runtime.engine.state import RunState, Status
 from arklex_runtime.kube.api import GRAPHS, RUNS
 from arklex_runtime.kube.events import Events
-from arklex_runtime.kube.fold import first_failures
+from arklex_runtime.kube.fold import first_failures, unit_at
 from arklex_runtime.kube.intake import Intake
 from arklex_runtime.kube.objects import Objects, Run
-from arklex_runtime.kube.ports import OwnedRun
+from arklex_runtime.kube.ports import OwnedRun, Replica
 from arklex_runtime.kube.reports import HOLD, Reports
 from arklex_runtime.kube.texts import command, cut, error_text
 from arklex_runtime.orchestrator.attempt import path_of
@@ -20,48 +21,61 @@ GRAPH_AFTER = 0.05
 """Seconds that a graph's status waits after a run's end: the run's own goes first."""
 
 
+KEPT = 1000
+"""Runs taken over whose object has not been looked at yet."""
+
+
 class Telling:
     """A listener of the replica, and the intake's and the reports' teller."""
 
-    def __init__(self, objects: Objects, events: Events) -> None:
+    def __init__(self, objects: Objects, events: Events, replica: Replica) -> None:
         self._objects = objects
         self._events = events
-        self._owned: set[str] = set()
+        self._replica = replica
+        self._took: OrderedDict[str, None] = OrderedDict()
         self.intake: Intake
         self.reports: Reports
 
     def heard(self, run: OwnedRun, state: RunState, event: Event) -> None:
         """What happened to a run that this replica owns."""
-        over, first = state.finished_at is not None, type(event) is Accepted
-        if run.run_id not in self._owned:
-            self._owned.add(run.run_id)
-            if not first:
-                self._taken_over(run)
+        over, first = state.finished_at is not None and self._replica.state(run.run_id) is None, type(event) is Accepted
         if over:
-            self._owned.discard(run.run_id)
+            if self.reports.facts.has_ended(run.run_id):
+                return
             self.reports.facts.ended(run.run_id, state)
-        name = self.intake.of_run.get(run.run_id)
-        if name is not None:
-            self.reports.want("run", *name, urgent=over or first, hold=0.0 if over else HOLD)
+        entry = self._object(run)
+        if entry is not None:
+            self.reports.want("run", *entry.key, urgent=over or first, hold=0.0 if over else HOLD)
+            if first:
+                self._events.say(RUNS, entry, "RunStarted", f"run {run.run_id} started")
         self.reports.want("graph", run.namespace, run.graph, urgent=over or first, hold=GRAPH_AFTER if over else HOLD)
         if over:
             self._end(run, state)
         elif type(event) is Lost:
             self._trouble(run, "WorkerLost", f"attempt {event.attempt} of task '{path_of(event.key)}' was lost: it runs again")
         elif type(event) is Finished and event.error is not None:
-            unit = state.open.get(event.key)
+            unit = unit_at(state, event.key)
             if unit is not None and unit.status is Status.BACKOFF:
                 what = f"attempt {event.attempt} of task '{path_of(event.key)}' failed and will be retried"
                 self._trouble(run, "TaskRetrying", f"{what}: {error_text(event.error)}")
 
     def _object(self, run: OwnedRun) -> Run | None:
-        name = self.intake.of_run.get(run.run_id)
-        return self._objects.run(*name) if name is not None else None
+        """The run's object, if it has one and that is still there."""
+        name = self.intake.of_run.get(run.run_id) if run.origin.object_uid is not None else None
+        entry = self._objects.run(*name) if name is not None else None
+        return entry if entry is not None and entry.uid == run.origin.object_uid else None
 
-    def _taken_over(self, run: OwnedRun) -> None:
-        entry = self._object(run)
+    def taken_over(self, run_id: str) -> None:
+        """This replica goes on with a run whose owner is gone."""
+        name = self.intake.of_run.get(run_id)
+        if name is None:
+            self._took[run_id] = None
+            if len(self._took) > KEPT:
+                self._took.popitem(last=False)
+            return
+        entry = self._objects.run(*name)
         if entry is not None:
-            self._events.say(RUNS, entry, "RunTakenOver", f"another replica went on with run {run.run_id}")
+            self._events.say(RUNS, entry, "RunTakenOver", f"the replica that ran {run_id} is gone: another one goes on with it")
 
     def _trouble(self, run: OwnedRun, reason: str, note: str) -> None:
         """On the TaskGraphRun; a run without one would fill its graph's events."""
@@ -89,9 +103,13 @@ class Telling:
 
     def started(self, run: Run, run_id: str, *, adopted: bool) -> None:
         """The object's run is this one; what happened to it before anybody knew is told now."""
-        if not adopted:
-            self._events.say(RUNS, run, "RunStarted", f"run {run_id} started")
-        self.reports.want("run", *run.key, urgent=True, hold=0.0 if self.reports.facts.has_ended(run_id) else HOLD)
+        if run_id in self._took:
+            del self._took[run_id]
+            self.taken_over(run_id)
+        if self.reports.facts.has_ended(run_id):
+            self.reports.want("run", *run.key, urgent=True, hold=0.0)
+        elif not adopted or self._replica.state(run_id) is not None:
+            self.reports.want("run", *run.key, urgent=True)
 
     def judged(self, run: Run) -> None:
         """A TaskGraphRun waits for something, or will never run."""

@@ -7,38 +7,50 @@ import contextlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from arklex_runtime.kube.api import Api
 from arklex_runtime.kube.link import ClusterLink
+from arklex_runtime.kube.rights import RULES
 from tests.controlplane import ControlPlane
 from tests.replicas import SmallReplica, World
 
 PATIENCE = 60.0
-CONVERSION = {"apiVersion": "arklex.ai/v1alpha1"}
+
+
+def _object(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "arklex.ai/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
 def worker(name: str) -> dict[str, Any]:
-    return {
-        **CONVERSION,
-        "kind": "Worker",
-        "metadata": {"name": name},
-        "spec": {"type": "custom", "config": {"handler": "m:f"}},
-    }
+    return _object("Worker", name, {"type": "custom", "config": {"handler": "m:f"}})
 
 
 def graph(name: str, *tasks: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    return {**CONVERSION, "kind": "TaskGraph", "metadata": {"name": name}, "spec": {"tasks": list(tasks), **spec}}
+    return _object("TaskGraph", name, {"tasks": list(tasks), **spec})
 
 
 def run(name: str, graph: str, **spec: Any) -> dict[str, Any]:
-    return {**CONVERSION, "kind": "TaskGraphRun", "metadata": {"name": name}, "spec": {"graph": graph, **spec}}
+    return _object("TaskGraphRun", name, {"graph": graph, **spec})
 
 
-def call(name: str, worker: str = "echo", **fields: Any) -> dict[str, Any]:
-    return {"name": name, "worker": worker, **fields}
+def call(name: str, worker: str = "echo", given: Any = None, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "worker": worker, "with": given or {}, **fields}
+
+
+class Gate:
+    """A handler that waits to be let go."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.entered = 0
+
+    async def __call__(self, inputs: Any) -> Any:
+        self.entered += 1
+        await self.open.wait()
+        return inputs
 
 
 class Bed:
@@ -60,6 +72,11 @@ class Bed:
 
     async def patch(self, what: str, patch: dict[str, Any], *more: str) -> None:
         await asyncio.to_thread(self.kubectl, "patch", what, "--type=merge", f"--patch={json.dumps(patch)}", *more)
+
+    async def apply_status(self, text: dict[str, Any]) -> None:
+        """Write a status as the operator does."""
+        how = ("--server-side", "--subresource=status", "--field-manager=arklex-operator", "--filename=-")
+        await asyncio.to_thread(self.kubectl, "apply", *how, stdin=json.dumps(text))
 
     async def delete(self, what: str) -> None:
         await asyncio.to_thread(self.kubectl, "delete", what, "--wait=false")
@@ -87,6 +104,24 @@ class Bed:
         """By reason, the notes of the events about an object."""
         found = json.loads(await asyncio.to_thread(self.kubectl, "get", "events.events.k8s.io", "--output=json"))
         return {each["reason"]: each["note"] for each in found["items"] if each["regarding"]["name"] == about}
+
+    def writes(self, user: str = "") -> list[dict[str, Any]]:
+        """The writes to objects of this namespace in the API server's audit log, by users whose name contains ``user``."""
+        found = []
+        for line in self.plane.audit_log.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                entry = json.loads(line)
+                about, name = entry.get("objectRef") or {}, entry["user"]["username"]
+                if about.get("namespace") == self.namespace and entry["verb"] in ("create", "patch") and user in name:
+                    found.append({"at": entry["requestReceivedTimestamp"], "verb": entry["verb"], **about})
+        return found
+
+    def account(self) -> Path:
+        """The kubeconfig of a ServiceAccount of this namespace with the runtime's rights and no others."""
+        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "runtime"}}
+        self.kubectl("apply", "--filename=-", stdin=json.dumps({**role, "rules": list(RULES)}))
+        self.kubectl("create", "rolebinding", "runtime", "--role=runtime", f"--serviceaccount={self.namespace}:runtime")
+        return self.plane.service_account(self.namespace, "runtime")
 
     async def event(self, about: str, reason: str) -> str:
         """The note of an event once it is there."""
@@ -120,6 +155,31 @@ class Running:
     def __init__(self, replica: SmallReplica, link: ClusterLink) -> None:
         self.replica = replica
         self.link = link
+
+    async def until_phase(self, run_id: str, phase: str) -> None:
+        """Wait until the journal says so."""
+
+        async def holds() -> bool:
+            return [each.phase for each in await self.replica.records(run_ids=[run_id])] == [phase]
+
+        await eventually(holds)
+
+    async def until_known(self, namespace: str, graph: str, worker: str) -> None:
+        """Wait until the watches have told of a graph and its worker."""
+
+        async def holds() -> bool:
+            objects = self.link.objects
+            return bool(objects.graph(namespace, graph) and objects.pool(namespace, worker))
+
+        await eventually(holds)
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not await holds():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
 
 
 def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.controlplane import ControlPlane
-from tests.integration.kube.bed import Bed, call, conditions, graph, run, worker
+from tests.integration.kube.bed import Bed, Gate, call, conditions, graph, run, worker
 
 pytestmark = pytest.mark.apiserver
 
@@ -19,21 +18,8 @@ def bed(control_plane: ControlPlane, tmp_path: Path) -> Bed:
     return Bed(control_plane, tmp_path)
 
 
-class Gate:
-    """A handler that waits to be let go."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.entered = 0
-
-    async def __call__(self, inputs: Any) -> Any:
-        self.entered += 1
-        await self.open.wait()
-        return inputs
-
-
 async def test_a_run_is_started_and_its_end_is_shown(bed: Bed) -> None:
-    chain = graph("chain", call("a", **{"with": {"n": 1}}), call("b", dependsOn=["a"]), output="${tasks.a.output.n}")
+    chain = graph("chain", call("a", given={"n": 1}), call("b", dependsOn=["a"]), output="${tasks.a.output.n}")
     async with bed.replica() as running:
         await bed.apply(worker("echo"), chain, run("first", "chain", query="hello"))
         status = await bed.phase("tgr/first", "Succeeded")

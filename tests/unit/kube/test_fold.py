@@ -11,7 +11,7 @@ from arklex_api.run import TaskGraphRunStatus
 from arklex_api.taskgraph import LastRun
 from arklex_runtime.engine.state import RunState
 from arklex_runtime.kube.conditions import conditions_of
-from arklex_runtime.kube.fold import differs, go_duration, progress_of
+from arklex_runtime.kube.fold import differs, go_duration, progress_of, unit_at
 from arklex_runtime.kube.texts import cut, reason_of
 from tests.engine_driver import Driver, Script, err, ok, program_of, run
 
@@ -153,3 +153,20 @@ def test_texts_and_reasons() -> None:
     assert reason_of("Timeout") == "Timeout"
     assert reason_of("my own error") == "MyOwnError"
     assert reason_of("42") == "Failed"
+
+
+def test_units_are_found_by_their_keys() -> None:
+    child = {"tasks": [{"name": "x", "worker": "w", "forEach": {"items": "${[1, 2]}"}}]}
+    tasks = [{"name": "sub", "graph": "child", "retry": {"limit": 1}}, {"name": "a", "worker": "w"}]
+    driver = Driver(program_of({"tasks": tasks}, child=child), {"sub/x[1]": err("Timeout", "slow", True)}).begin()
+    for key in ("a", "sub/x[0]", "sub/x[1]"):
+        driver.start(key)
+    for key in ("a", "sub", "sub/x[0]", "sub/x[1]"):
+        unit = unit_at(driver.state, key)
+        assert unit is not None and unit.key == key
+    for key in ("b", "sub/x[2]", "sub/x", "a[0]", "a/b", "sub@2/x[0]"):
+        assert unit_at(driver.state, key) is None
+    driver.end("sub/x[1]")
+    driver.tick()
+    unit = unit_at(driver.state, "sub@2/x[1]")
+    assert unit is not None and unit.key == "sub@2/x[1]"
