@@ -135,11 +135,17 @@ class Events:
                 self._queue[key] = said
                 await asyncio.sleep(max(1.0, error.retry_after))
                 return
-            self.dropped += 1
-            self._known.pop(key, None)
-            self._log.warning("event not written", reason=said.body["reason"], error=str(error))
+            self._drop(key, said, error)
+            return
+        except Exception as error:
+            self._drop(key, said, error)
             return
         said.written, said.written_at = count, self._clock()
+
+    def _drop(self, key: tuple[str, ...], said: Said, error: Exception) -> None:
+        self.dropped += 1
+        self._known.pop(key, None)
+        self._log.warning("event not written", reason=said.body["reason"], error=str(error))
 
     async def _write(self, said: Said, count: int) -> None:
         metadata = said.body["metadata"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from arklex_runtime.engine.times import rfc3339
@@ -28,8 +28,8 @@ HOLD = 0.3
 WRITERS = 4
 """Writes under way at once: one that waits for the API server or the database does not hold the others up."""
 
-Asks: TypeAlias = Callable[[Run, str, Sequence[str]], None]
-"""Told of a run's approvals that its status begins to show: (object, run id, tasks)."""
+Asks: TypeAlias = Callable[[Kind, Entry[Any], str, Sequence[str]], None]
+"""Told of the approvals of a run that a status begins to show: (kind, object, run id, tasks)."""
 
 
 class Reports:
@@ -41,7 +41,7 @@ class Reports:
         objects: Objects,
         facts: Facts,
         replica: Replica,
-        asks: Asks = lambda run, run_id, approvals: None,
+        asks: Asks = lambda kind, entry, run_id, tasks: None,
         *,
         writes_per_second: int = 20,
         clock: Callable[[], float] = time.monotonic,
@@ -151,14 +151,18 @@ class Reports:
         if status is None:
             return False, None
         result = await self._apply(RUNS, run, status, RUN_FIELDS)
-        fresh = [task for task in status.get("approvals", ()) if task not in (run.status.get("approvals") or ())]
-        if result[0] and fresh:
-            self._asks(run, str(status.get("runId") or run.name), fresh)
+        if result[0]:
+            self._asks(RUNS, run, str(status.get("runId") or run.name), _fresh(status, run.status))
         return result
 
     async def _write_graph(self, graph: Graph) -> tuple[bool, float | None]:
         status = await self.facts.of_graph(graph, rfc3339(self._replica.now()))
-        return await self._apply(GRAPHS, graph, status, GRAPH_FIELDS)
+        result = await self._apply(GRAPHS, graph, status, GRAPH_FIELDS)
+        last = status.get("lastRun") or {}
+        if result[0] and last and self._objects.run(graph.namespace, last["name"]) is None:
+            before = graph.status.get("lastRun") or {}
+            self._asks(GRAPHS, graph, last["name"], _fresh(last, before if before.get("name") == last["name"] else {}))
+        return result
 
     async def _apply(
         self, kind: Kind, entry: Entry[Any], status: dict[str, Any], fields: tuple[str, ...]
@@ -173,3 +177,8 @@ class Reports:
         self._objects.put(kind, answer)
         self.writes += 1
         return True, None
+
+
+def _fresh(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """Approvals that were not shown before."""
+    return [task for task in wanted.get("approvals", ()) if task not in (there.get("approvals") or ())]

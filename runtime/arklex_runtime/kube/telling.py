@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 from arklex_runtime.engine.events import Accepted, Event, Finished, Lost
 from arklex_runtime.engine.state import RunState, Status
-from arklex_runtime.kube.api import GRAPHS, RUNS
+from arklex_runtime.kube.api import GRAPHS, RUNS, Kind
 from arklex_runtime.kube.events import Events
 from arklex_runtime.kube.fold import first_failures, unit_at
 from arklex_runtime.kube.intake import Intake
-from arklex_runtime.kube.objects import Objects, Run
+from arklex_runtime.kube.objects import Entry, Objects, Run
 from arklex_runtime.kube.ports import OwnedRun, Replica
 from arklex_runtime.kube.reports import HOLD, Reports
 from arklex_runtime.kube.texts import command, cut, error_text
@@ -126,8 +127,9 @@ class Telling:
         """A decision in spec.approvals cannot be taken."""
         self._events.say(RUNS, run, "ApprovalRefused", f"{message} ({reason})", type="Warning", about=message)
 
-    def asks(self, run: Run, run_id: str, approvals: Sequence[str]) -> None:
-        """Approvals that a person has not been told of."""
-        for task in approvals:
-            note = f"task '{task}' waits for a decision: {command('approve', run_id, task)}, or put it into spec.approvals"
-            self._events.say(RUNS, run, "ApprovalNeeded", note, about=task)
+    def asks(self, kind: Kind, entry: Entry[Any], run_id: str, tasks: Sequence[str]) -> None:
+        """Approvals that nobody has been told of: on the TaskGraphRun, or for a run without one on its TaskGraph."""
+        for task in tasks:
+            how = command("approve", run_id, task) + (", or put it into spec.approvals" if kind is RUNS else "")
+            note = f"task '{task}' of run {run_id} waits for a decision: {how}"
+            self._events.say(kind, entry, "ApprovalNeeded", note, about=f"{run_id}/{task}")

@@ -88,6 +88,10 @@ class Watcher:
                 version = ""
             except ApiError as error:
                 await self._wait(error)
+            except Exception:
+                self._log.exception("watch failed: listing again")
+                version = ""
+                await asyncio.sleep(FIRST_WAIT + 5 * self._jitter())
 
     async def _list(self) -> str:
         objects, version = await self._api.list(self.kind, self.namespace)

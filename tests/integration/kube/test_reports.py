@@ -145,11 +145,13 @@ async def test_an_end_that_its_owner_did_not_live_to_report_is_folded_from_the_j
 async def test_runs_without_an_object_show_in_their_graph_and_end_with_it(bed: Bed) -> None:
     gate = Gate()
     async with bed.replica(gate=gate) as running:
-        await bed.apply(worker("gate"), graph("g", call("wait", "gate")))
+        check = {"name": "check", "approval": {"message": "go?"}}
+        await bed.apply(worker("gate"), graph("g", call("wait", "gate"), check))
         await running.until_known(bed.namespace, "g", "gate")
         program, uid = running.link.program_of(bed.namespace, "g")
         await running.replica.start(program, Request(run_id="http-1"), Origin(uid))
         shown = await bed.until("tg/g", lambda status: status.get("runs", {}).get("active") == 1)
+        assert "arklex approve http-1 check" in await bed.event("g", "ApprovalNeeded")
         assert shown["lastRun"]["name"] == "http-1" and shown["phase"] == "Running"
         await bed.delete("tg/g")
         await running.until_phase("http-1", "Cancelled")
@@ -165,3 +167,14 @@ async def test_a_big_run_has_a_small_status(bed: Bed) -> None:
         status = await bed.phase("tgr/r", "Failed")
         assert status["tasks"] == {"total": 300, "failed": 300} and len(status["failures"]) == 5
         assert len(await asyncio.to_thread(bed.kubectl, "get", "tgr/r", "--output=json")) < 64 * 1024
+
+
+async def test_a_graph_of_four_hundred_kibibytes_is_watched_and_run(bed: Bed) -> None:
+    texts = [{"text": "x" * 300, "before": f"${{tasks.t{n - 1}.phase}}" if n else ""} for n in range(1000)]
+    tasks = [{"name": f"t{n}", "value": value} for n, value in enumerate(texts)]
+    async with bed.replica() as running:
+        await bed.apply(graph("big", *tasks), run("r", "big"))
+        status = await bed.phase("tgr/r", "Succeeded")
+        assert status["progress"] == "1000/1000"
+        await bed.until("tg/big", lambda status: status.get("phase") == "Succeeded")
+        assert all(watcher.lists == 1 for watcher in running.link.watchers)
