@@ -15,7 +15,7 @@ from arklex_runtime.kube.api import Api
 from arklex_runtime.kube.link import ClusterLink
 from arklex_runtime.kube.rights import RULES
 from tests.controlplane import ControlPlane
-from tests.replicas import SmallReplica, World
+from tests.integration.kube.replica import SmallReplica, World
 
 PATIENCE = 60.0
 
