@@ -62,7 +62,7 @@ def test_a_namespaced_installation_has_no_right_beyond_its_namespaces_but_to_reg
     }
     for found in roles:
         for rule in found["rules"]:
-            assert rule["resources"] in (["apiservices"], ["namespaces"], ["customresourcedefinitions"])
+            assert rule["resources"] in (["apiservices"], ["namespaces"])
             assert rule.get("resourceNames") or rule["verbs"] in (["create"], ["get"])
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from arklex_runtime.kube.rights import RULES
 from tests.controlplane import ControlPlane
-from tests.helm.charts import Object, case
+from tests.helm.charts import Object, case, one
 from tests.helm.rights import FILE, rights
 
 pytestmark = pytest.mark.apiserver
@@ -17,6 +18,14 @@ COST = "controller.kubernetes.io/pod-deletion-cost"
 
 def test_each_account_may_do_what_the_golden_file_says(plane: ControlPlane) -> None:
     assert rights(plane) == FILE.read_text(encoding="utf-8")
+
+
+def _rules(role: Object) -> list[Object]:
+    return sorted(({**rule, "verbs": sorted(rule["verbs"])} for rule in role["rules"]), key=str)
+
+
+def test_the_runtimes_rights_are_those_its_code_lists() -> None:
+    assert _rules(one(case("default"), "ClusterRole", "arklex-runtime")) == _rules({"rules": RULES})
 
 
 def test_the_operator_reads_one_secret_of_a_tenant_and_makes_it_by_server_side_apply(plane: ControlPlane) -> None:
@@ -118,6 +127,7 @@ def test_the_operator_changes_only_its_own_and_gives_no_pod_rights(plane: Contro
     }.items():
         with pytest.raises(AssertionError, match=words):
             plane.kubectl(*apply, stdin=text, kubeconfig=operator)
+    theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "arklex-connection", "namespace": "team-b"}}
+    plane.kubectl("create", "--filename=-", stdin=yaml.safe_dump(theirs))
     with pytest.raises(AssertionError, match="only what carries its label"):
-        plane.kubectl("delete", "deployment", "theirs", "--namespace=team-a", kubeconfig=operator)
-    plane.kubectl("delete", "deployment", "echo-worker", "--namespace=team-a", kubeconfig=operator)
+        plane.kubectl("delete", "secret", "arklex-connection", "--namespace=team-b", kubeconfig=operator)
