@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from arklex_operator.manifests.template import forbidden
 from tests.controlplane import ControlPlane
 from tests.helm.charts import case, one
 
@@ -155,6 +156,12 @@ def test_a_template_may_not_ask_for(plane: ControlPlane, name: str) -> None:
     with pytest.raises(AssertionError, match="denied request") as error:
         _try(plane, _worker("bad", template))
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_the_reconciler_says_the_same_where_the_policy_is_not_installed(name: str) -> None:
+    assert forbidden(BAD[name][0])
+    assert forbidden(GOOD) == []
 
 
 def _llm(secret: str) -> dict[str, Any]:

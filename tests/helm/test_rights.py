@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
+from arklex_operator.cluster.rbac import CLUSTER, SERVED, own
 from arklex_runtime.kube.rights import RULES
 from tests.controlplane import ControlPlane
 from tests.helm.charts import Object, case, one
@@ -21,11 +24,29 @@ def test_each_account_may_do_what_the_golden_file_says(plane: ControlPlane) -> N
 
 
 def _rules(role: Object) -> list[Object]:
-    return sorted(({**rule, "verbs": sorted(rule["verbs"])} for rule in role["rules"]), key=str)
+    return sorted(
+        ({**rule, "verbs": sorted(rule["verbs"])} for rule in role["rules"]), key=lambda rule: json.dumps(rule, sort_keys=True)
+    )
 
 
 def test_the_runtimes_rights_are_those_its_code_lists() -> None:
     assert _rules(one(case("default"), "ClusterRole", "arklex-runtime")) == _rules({"rules": RULES})
+
+
+def test_the_operators_rights_are_those_its_code_lists() -> None:
+    objects = case("default")
+    assert _rules(one(objects, "ClusterRole", "arklex-operator")) == _rules({"rules": SERVED})
+    assert _rules(one(objects, "ClusterRole", "arklex-operator-source")) == _rules({"rules": CLUSTER})
+    assert _rules(one(objects, "Role", "arklex-operator-self")) == _rules({"rules": own("arklex-operator")})
+    for namespace in ("team-a", "team-b"):
+        (role,) = [
+            found
+            for found in case("namespaced")
+            if found["kind"] == "Role"
+            and found["metadata"]["namespace"] == namespace
+            and found["metadata"]["name"] == "arklex-operator"
+        ]
+        assert _rules(role) == _rules({"rules": SERVED})
 
 
 def test_the_operator_reads_one_secret_of_a_tenant_and_makes_it_by_server_side_apply(plane: ControlPlane) -> None:

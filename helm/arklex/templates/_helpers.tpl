@@ -80,7 +80,7 @@ redis://{{ include "arklex.fullname" . }}-redis.{{ .Release.Namespace }}.svc:637
 
 {{/* Secrets of the release's namespace that no tenant's object may refer to, as a list in JSON. */}}
 {{- define "arklex.ownSecrets" -}}
-{{- $own := list (include "arklex.redisSecret" .) (include "arklex.doorSecret" .) "arklex-metrics-tls" -}}
+{{- $own := list (include "arklex.redisSecret" .) (include "arklex.doorSecret" .) (printf "%s-metrics-tls" (include "arklex.fullname" .)) -}}
 {{- with .Values.journal.postgresql.existingSecret }}{{ $own = append $own . }}{{ end -}}
 {{- toJson ($own | uniq | sortAlpha) -}}
 {{- end }}
