@@ -20,6 +20,7 @@ class Graphs:
 
     def __init__(self) -> None:
         self._facts: dict[str, dict[str, GraphFacts]] = {}
+        self._callers: dict[tuple[str, str], set[str]] = {}
         self._moved: set[tuple[str, str]] = set()
 
     def keep(self, value: Mapping[str, Any]) -> Object:
@@ -31,6 +32,7 @@ class Graphs:
         known[name] = read_graph(value, before)
         if before is None or before.text is not known[name].text:
             self._moved.add((namespace, name))
+            self._link(namespace, before, known[name])
         return {**_head(value), "spec": _outline(value.get("spec"))}
 
     def get(self, namespace: str, name: str) -> GraphFacts | None:
@@ -49,18 +51,31 @@ class Graphs:
 
     def forget(self, namespace: str, name: str) -> None:
         """It is gone."""
-        self._facts.get(namespace, {}).pop(name, None)
+        known = self._facts.get(namespace, {})
+        self._link(namespace, known.pop(name, None), None)
+        if not known:
+            self._facts.pop(namespace, None)
         self._moved.discard((namespace, name))
 
     def above(self, namespace: str, name: str) -> Iterator[str]:
         """All graphs that run it as a sub-graph, at any depth."""
-        calls = {each: {child for _, child in facts.text.uses.graphs} for each, facts in self.within(namespace).items()}
         found, waiting = {name}, [name]
         for each in waiting:
-            parents = [parent for parent, children in calls.items() if each in children and parent not in found]
-            found.update(parents)
+            parents = self._callers.get((namespace, each), set()) - found
+            found |= parents
             waiting += parents
         return iter(found - {name})
+
+    def _link(self, namespace: str, before: GraphFacts | None, after: GraphFacts | None) -> None:
+        """Remember who runs whom."""
+        if before is not None:
+            for _, child in before.text.uses.graphs:
+                self._callers[namespace, child].discard(before.name)
+                if not self._callers[namespace, child]:
+                    del self._callers[namespace, child]
+        if after is not None:
+            for _, child in after.text.uses.graphs:
+                self._callers.setdefault((namespace, child), set()).add(after.name)
 
 
 class Runs:
