@@ -100,7 +100,7 @@ class Nodeless:
 
     def _declare(self, pods: list[Any]) -> None:
         ready: dict[str, int] = {}
-        for pod in sorted(pods, key=lambda each: each.metadata.creation_timestamp):
+        for pod in sorted(pods, key=lambda each: each.status.phase != "Running"):
             namespace = pod.metadata.namespace
             ready[namespace] = ready.get(namespace, 0) + 1
             if pod.status.phase == "Running" or ready[namespace] > self.most_ready.get(namespace, 1000):

@@ -23,7 +23,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A Worker's stream, as read at ``at``; times are monotonic seconds of this process."""
+    """A Worker's stream, as it was at ``at`` or a little later; times are monotonic seconds of this process."""
 
     at: float
     queued: int
@@ -31,6 +31,7 @@ class Queue:
     added: str
     """Changes with every entry added, so work that came and went between two reads is noticed."""
     idle_since: float
+    """When nothing was queued or in flight for certain, after anything had been."""
 
 
 def stream(key: Key) -> str:
@@ -87,14 +88,15 @@ class Queues:
                 pipeline.xpending(stream(key), GROUP)
             at = self._clock()
             answers = await pipeline.execute(raise_on_error=False)
+        done = self._clock()
         for index, key in enumerate(keys):
-            self._note(key, at, answers[2 * index], answers[2 * index + 1])
+            self._note(key, at, done, answers[2 * index], answers[2 * index + 1])
 
     def forget(self, living: Collection[Key]) -> None:
         """Drop Workers that are gone."""
         self._read = {key: queue for key, queue in self._read.items() if key in living}
 
-    def _note(self, key: Key, at: float, info: Any, pending: Any) -> None:
+    def _note(self, key: Key, at: float, done: float, info: Any, pending: Any) -> None:
         for answer in (info, pending):
             if isinstance(answer, Exception) and not _absent(answer):
                 raise answer
@@ -103,7 +105,7 @@ class Queues:
         in_flight = 0 if isinstance(pending, Exception) else min(int(pending["pending"]), length)
         before = self._read.get(key)
         quiet = length == 0 and before is not None and before.added == added
-        since = before.idle_since if quiet and before is not None else at
+        since = before.idle_since if quiet and before is not None else done
         self._read[key] = Queue(at, length - in_flight, in_flight, added, since)
 
 

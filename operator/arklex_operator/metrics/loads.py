@@ -62,7 +62,7 @@ class Loads:
         seen = self.observed.seen.get(key)
         if seen is None:
             return None
-        if self._clock() - seen.at > ON_DEMAND:
+        if seen.hpa is None or self._clock() - seen.at > ON_DEMAND:
             task = self._asked.get(key)
             if task is None:
                 task = self._asked[key] = asyncio.create_task(self._refresh(key))

@@ -107,12 +107,12 @@ class Observed:
         pods: Iterable[Mapping[str, Any]],
     ) -> Seen:
         desired = int((deployment or {}).get("spec", {}).get("replicas", 0))
-        changes = [at - (self._now() - last).total_seconds() for last in _scaled(hpa)]
+        changes = [self._clock() - (self._now() - last).total_seconds() for last in _scaled(hpa)]
         before = self.seen.get(key)
         if before is not None:
             changes += [] if before.changed is None else [before.changed]
-            changes += [at] if before.present and before.desired != desired else []
-        changed = min(max(changes), at) if changes else None
+            changes += [self._clock()] if before.present and before.desired != desired else []
+        changed = min(max(changes), self._clock()) if changes else None
         return Seen(at, worker, deployment is not None, desired, changed, tuple(read_pod(each) for each in pods), hpa)
 
 
