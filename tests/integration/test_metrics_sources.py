@@ -153,6 +153,13 @@ async def test_idleness_counts_from_the_last_work_seen_or_passed_by(loads: Loads
     await loads.poll()
     told = await loads.ask(KEY)
     assert told is not None and told.text == "0"
+    work.queue(1)
+    await loads.poll()
+    clock.now += 5
+    work.finish()
+    await loads.poll()
+    queue = loads.queues.of(KEY)
+    assert queue is not None and queue.idle_since == clock.now, "it was busy when it was read before"
 
 
 async def test_a_change_by_hand_is_seen_and_starts_the_cooldown(

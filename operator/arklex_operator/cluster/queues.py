@@ -104,8 +104,8 @@ class Queues:
         added = "" if isinstance(info, Exception) else f"{info.get('entries-added')} {info['last-generated-id']!r}"
         in_flight = 0 if isinstance(pending, Exception) else min(int(pending["pending"]), length)
         before = self._read.get(key)
-        quiet = length == 0 and before is not None and before.added == added
-        since = before.idle_since if quiet and before is not None else done
+        quiet = before is not None and length == before.queued + before.in_flight == 0 and before.added == added
+        since = before.idle_since if before is not None and quiet else done
         self._read[key] = Queue(at, length - in_flight, in_flight, added, since)
 
 

@@ -10,6 +10,7 @@ from arklex_api.worker import Scaling
 from arklex_operator.load.band import band
 from arklex_operator.load.controller import Target, read_target
 from arklex_operator.load.source import SERVED, Found, Source
+from arklex_operator.load.usage import Usage
 
 _LONGEST = 2048
 
@@ -51,6 +52,21 @@ def hysteresis_exact(scaling: Scaling, found: Found, hpa: Mapping[str, Any] | No
         text = f"the HPA holds from {lower}m to {upper}m, the thresholds say {edges.lower}m to {edges.upper}m"
         return _condition(kind, "False", "Changed", f"{text}: somebody else changed the HPA, or it is about to be written")
     return _condition(kind, "True", "Exact", f"holds from {edges.lower}m to {edges.upper}m, both included")
+
+
+def idle_below_threshold(scaling: Scaling, used: Usage | None, waiting: int) -> Condition | None:
+    """Whether pods that have nothing to do count less than scaleDownThreshold, so that the pool can shrink at all.
+
+    ``waiting``: tasks queued or in flight. None when it cannot be judged: the pool is busy, or no usage is known.
+    """
+    if used is None or waiting > 0 or scaling.scale_down_threshold == 0:
+        return None
+    kind, idle, threshold = "IdleBelowThreshold", used.share, scaling.scale_down_threshold
+    shares = f"idle pods use {used.cpu:.0%} of their CPU and {used.memory:.0%} of their memory, which counts {idle:.2f}"
+    if idle < threshold:
+        return _condition(kind, "True", "IdleBelowThreshold", f"{shares}, below scaleDownThreshold {threshold:g}")
+    fix = "raise resources.limits in spec.template, or scaling.scaleDownThreshold"
+    return _condition(kind, "False", "IdleLoadTooHigh", f"{shares}: scaleDownThreshold {threshold:g} is never met; {fix}")
 
 
 def _matches(target: Target, lower: int, upper: int) -> bool:

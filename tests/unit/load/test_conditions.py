@@ -8,8 +8,9 @@ import pytest
 
 from arklex_api.base import ObjectMeta
 from arklex_api.worker import Scaling, Worker, WorkerSpec
-from arklex_operator.load.conditions import hysteresis_exact, scaling_active
+from arklex_operator.load.conditions import hysteresis_exact, idle_below_threshold, scaling_active
 from arklex_operator.load.source import MANAGED_BY, Found, Source, find
+from arklex_operator.load.usage import Usage
 from arklex_operator.manifests.hpa import hpa
 
 AVAILABLE = {"type": "Available", "status": "True", "reason": "Passed", "message": "all checks passed"}
@@ -89,3 +90,15 @@ def test_hysteresis_is_read_back_from_the_hpa() -> None:
         del direction["tolerance"]
     dropped = hysteresis_exact(scaling, served, made)
     assert (dropped.status, dropped.reason) == ("True", "DeadBand")
+
+
+def test_a_pool_that_is_too_busy_doing_nothing_is_named() -> None:
+    scaling = Scaling()
+    fine = idle_below_threshold(scaling, Usage(0.01, 0.23, 2), 0)
+    assert fine is not None and fine.status == "True"
+    wrong = idle_below_threshold(scaling, Usage(0.01, 0.9, 2), 0)
+    assert wrong is not None and (wrong.status, wrong.reason) == ("False", "IdleLoadTooHigh")
+    assert "90% of their memory" in wrong.message and "resources.limits" in wrong.message
+    assert idle_below_threshold(scaling, Usage(0.01, 0.9, 2), 1) is None
+    assert idle_below_threshold(scaling, None, 0) is None
+    assert idle_below_threshold(Scaling(scale_down_threshold=0), Usage(0.0, 0.9, 2), 0) is None
