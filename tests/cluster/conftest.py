@@ -51,11 +51,13 @@ def release(
     """Return the one release of all tests, installed and ready."""
     folder = tmp_path_factory.mktemp("helm")
     helm = ("env", f"HOME={folder}", target.helm, f"--kubeconfig={target.kubeconfig}")
-    kube("create", "namespace", SYSTEM)
-    kube("label", "namespace", SYSTEM, RESTRICTED)
+    key, _, value = RESTRICTED.partition("=")
+    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM, "labels": {key: value}}})
     inside, url = kube.within(SYSTEM), cluster_postgres.database("arklex")
-    inside("create", "secret", "generic", "journal", f"--from-literal=url={url.replace('+asyncpg', '')}")
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "journal"}}
+    inside.apply({**secret, "stringData": {"url": url.replace("+asyncpg", "")}})
     journal = {"type": "postgresql", "postgresql": {"existingSecret": "journal"}}
+    renewed = {"podAnnotations": {"tests/journal": url.rpartition("@")[2].replace("/", "-").replace(":", "-")}}
     one = Release(
         helm,
         inside,
@@ -65,7 +67,7 @@ def release(
         kill_api_server=lambda: cluster.restart(place.place(), "apiserver"),
     )
     try:
-        one.install(SMALL, target.image_values(), {"journal": journal})
+        one.install(SMALL, target.image_values(), {"journal": journal, "runtime": renewed})
     except AssertionError as failure:
         raise AssertionError(f"{failure}\n{diagnosis.of(inside)}") from None
     yield one

@@ -91,6 +91,7 @@ async def watch(
     When kopf ends it cancels every task that was made after this call. It takes SIGTERM and SIGINT for itself.
     """
     where: dict[str, Any] = {"namespaces": list(namespaces)} if namespaces else {"clusterwide": True}
+    where["identity"] = "arklex-operator"  # kopf would ask for the user's name, and a container's user need not have one
     await kopf.operator(
         registry=registry_for(watches, monitoring),
         settings=settings_for(watches),
