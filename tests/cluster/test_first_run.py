@@ -22,6 +22,7 @@ def test_applied_graph_runs_and_kubectl_shows_it(space: Kube) -> None:
     assert status["lastRun"]["progress"] == "3/3" and status["runs"] == {"active": 0, "succeeded": 1, "failed": 0}
     assert "condition met" in space("wait", "--for=jsonpath={.status.phase}=Succeeded", "tg/hello", "--timeout=10s")
 
+    space.until(lambda: space.status("worker", "probe").get("readyReplicas") == 1, "the pool's status")
     lines = space("get", "tg,tgr,wk").splitlines()
     headers = [line.split() for line in lines if line.startswith("NAME")]
     assert headers == [
