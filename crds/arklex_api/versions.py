@@ -13,7 +13,8 @@ from arklex_api.base import JSON
 from arklex_api.objects import normalised
 
 DIGEST = "arklex.ai/digest"
-"""Annotation. Of a TaskGraphRun that was made for spec.run: the digest of the version that it runs."""
+"""Annotation. Of a TaskGraph: its name, ``/`` and the digest of what its spec.run ran last; a backup keeps it, and a copy under
+another name does not count it. Of a TaskGraphRun that was made for spec.run: the digest of the version that it runs."""
 
 RERUN = "arklex.ai/rerun"
 """Annotation of a TaskGraph, a person's: another value makes another version."""
@@ -24,11 +25,20 @@ RUN_BY = ("input", "tasks", "finally", "output", "llm", "tools", "run")
 
 def version_of(spec: Mapping[str, JSON], rerun: str | None) -> str:
     """The digest of the version that a TaskGraph's ``spec``, as the API server has it, and the annotation RERUN make."""
-    digest = digest_of({key: spec[key] for key in RUN_BY if key in spec})
-    return digest_of([digest, rerun]) if rerun else digest
+    return again(digest_of(spec), rerun)
 
 
-def digest_of(value: JSON) -> str:
+def digest_of(spec: Mapping[str, JSON]) -> str:
+    """The digest of what a run of ``spec`` depends on."""
+    return _digest({key: spec[key] for key in RUN_BY if key in spec})
+
+
+def again(digest: str, rerun: str | None) -> str:
+    """The digest of the version that the token ``rerun`` makes of the same spec."""
+    return _digest([digest, rerun]) if rerun else digest
+
+
+def _digest(value: JSON) -> str:
     """SHA-256 of canonical JSON, hexadecimal: keys sorted, no spaces."""
     text = json.dumps(normalised(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from arklex_operator.reconcile.taskgraph_read import DIGEST, RERUN, SCHEDULED
+from arklex_api.versions import DIGEST, RERUN
+from arklex_operator.reconcile.taskgraph_read import SCHEDULED
 from tests.apiserver.api import Api, manifest
 from tests.apiserver.operators import PATIENCE, Operator, operator
 from tests.controlplane import ControlPlane

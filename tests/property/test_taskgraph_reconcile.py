@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arklex_api.taskgraph import Schedule
+from arklex_api.versions import RERUN
 from arklex_operator.reconcile.schedules import is_time, latest_time, next_time
-from arklex_operator.reconcile.taskgraph_read import RERUN, read_run
+from arklex_operator.reconcile.taskgraph_read import read_run
 from tests.reconciled import START, Namespace
 
 CRONS = st.sampled_from(["* * * * *", "*/7 * * * *", "0 * * * *", "30 2 * * *", "0,30 1-4 * * *", "0 0 29 2 *", "5 4 * * sun"])

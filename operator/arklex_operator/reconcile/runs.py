@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from arklex_api.base import API_VERSION, JSON
 from arklex_api.durations import seconds
 from arklex_api.taskgraph import History
+from arklex_api.versions import DIGEST, run_name
 from arklex_operator.reconcile.taskgraph_judge import rfc3339
-from arklex_operator.reconcile.taskgraph_read import DIGEST, SCHEDULED, GraphFacts, RunFacts
+from arklex_operator.reconcile.taskgraph_read import SCHEDULED, GraphFacts, RunFacts
 
 GRAPH_LABEL = "arklex.ai/graph"
 """Label of a TaskGraphRun that the operator made: its TaskGraph."""
@@ -17,7 +18,7 @@ GRAPH_LABEL = "arklex.ai/graph"
 
 def run_of_version(graph: GraphFacts) -> dict[str, JSON]:
     """The run that ``spec.run`` asks for; the same object for the same version of the same TaskGraph."""
-    name = f"{graph.name}-{graph.uid[:8]}-{graph.wanted[:8]}"
+    name = run_name(graph.name, graph.uid, graph.wanted)
     return _run(graph, name, {DIGEST: graph.wanted}, graph.text.run or {})
 
 

@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from arklex_api.base import API_VERSION, JSON
+from arklex_api.versions import DIGEST
 from arklex_operator.manifests.kinds import TASK_GRAPH_RUN, Object
 from arklex_operator.reconcile.plan import Delete, Plan, Say
 from arklex_operator.reconcile.runs import active_scheduled, forgotten, next_expiry, run_of_schedule, run_of_version
 from arklex_operator.reconcile.schedules import Turn, is_time, next_time, turn
 from arklex_operator.reconcile.taskgraph_judge import Neighbours, Verdict, judge, rfc3339
-from arklex_operator.reconcile.taskgraph_read import DIGEST, GraphFacts, RunFacts, condition, read_time
+from arklex_operator.reconcile.taskgraph_read import GraphFacts, RunFacts, condition, read_time
 
 
 def reconcile(graph: GraphFacts, near: Neighbours, runs: Sequence[RunFacts], now: datetime, *, hold: bool = False) -> Plan:

@@ -5,8 +5,6 @@ Nothing here raises, whatever is in an object: what cannot be read is a problem 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,16 +20,11 @@ from arklex_api.schedules import schedule_problem
 from arklex_api.suggest import Suggester
 from arklex_api.taskgraph import History, Schedule, TaskGraph, TaskGraphSpec
 from arklex_api.uses import Uses, WorkerUse, uses_of
+from arklex_api.versions import DIGEST, RERUN, again, digest_of
 
-DIGEST = "arklex.ai/digest"
-"""Annotation of a TaskGraph: its name, ``/`` and the digest of what its spec.run ran last. A backup keeps it, and a copy under
-another name does not count it. Of a TaskGraphRun: the digest of what it runs."""
-RERUN = "arklex.ai/rerun"
-"""Annotation of a TaskGraph, a person's: another value runs spec.run once more."""
 SCHEDULED = "arklex.ai/scheduled-at"
 """Annotation of a TaskGraphRun: the time of its schedule that it is for, RFC 3339."""
 TERMINAL = frozenset({"Succeeded", "Failed", "Cancelled"})
-_RUN_BY = ("input", "tasks", "finally", "output", "llm", "tools", "run")
 _ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -71,7 +64,7 @@ class GraphFacts:
     @property
     def wanted(self) -> str:
         """The digest that spec.run should have run: of what it runs, and of the token that asks for it again."""
-        return self.text.digest if self.rerun is None else _digest([self.text.digest, self.rerun])
+        return again(self.text.digest, self.rerun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +181,7 @@ def _read_text(body: Mapping[str, Any]) -> GraphText:
         graph = read_object(TaskGraph, body)
     except ManifestError as error:
         return GraphText(tuple(error.problems), Uses(), "")
-    return _judged(graph, spec, _digest({key: spec[key] for key in _RUN_BY if key in spec}))
+    return _judged(graph, spec, digest_of(spec))
 
 
 def _judged(graph: TaskGraph, spec: Mapping[str, Any], digest: str) -> GraphText:
@@ -223,12 +216,6 @@ def _distinct(uses: Uses) -> Uses:
         workers.setdefault((use.name, use.bare is None, use.for_tool), use)
     graphs = {name: steps for steps, name in reversed(uses.graphs)}
     return Uses(tuple(workers.values()), uses.tools, tuple((steps, name) for name, steps in graphs.items()))
-
-
-def _digest(value: JSON) -> str:
-    """SHA-256 of canonical JSON: keys sorted, no spaces."""
-    text = json.dumps(normalised(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _map(value: object) -> Mapping[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from arklex_operator.reconcile.taskgraph_read import DIGEST, RERUN, read_graph, read_run, read_worker
+from arklex_api.versions import DIGEST, RERUN
+from arklex_operator.reconcile.taskgraph_read import read_graph, read_run, read_worker
 from tests.reconciled import Namespace
 
 RUN = {"query": "why", "input": {"n": 1.0}}
