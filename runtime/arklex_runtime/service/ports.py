@@ -24,6 +24,9 @@ class Cluster(Protocol):
     def program_of(self, namespace: str, graph: str) -> tuple[Program, str]:
         """What a run of this TaskGraph runs now, and the TaskGraph's UID. Raises as ``Catalog.program_of`` does."""
 
+    def taken_over(self, run_id: str) -> None:
+        """This replica goes on with a run whose owner died: for people to know."""
+
     async def run(self) -> None:
         """Watch, start and cancel runs, report, until cancelled. Outages of the API server are waited out, never raised."""
 

@@ -116,6 +116,7 @@ class Runtime:
         try:
             async with asyncio.TaskGroup() as group:
                 takeover = Takeover(replica, group)
+                takeover.told = cluster.taken_over
                 loops = [
                     group.create_task(takeover.run(self._beaten)),
                     group.create_task(cluster.run()),
@@ -143,14 +144,17 @@ class Runtime:
             return FolderCluster(settings.manifests, settings.namespace)
         from arklex_runtime.kube.api import Api
         from arklex_runtime.kube.link import ClusterLink
+        from arklex_runtime.kube.measures import LinkCollector
 
-        return ClusterLink(
+        link = ClusterLink(
             replica,
             await Api.connect(settings.kubeconfig),
             namespaces=settings.namespaces,
             writes_per_second=settings.writes_per_second,
             instance=settings.pod,
         )
+        self._metrics.registry.register(LinkCollector(link))
+        return link
 
     async def _open(self, app: web.Application) -> None:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)

@@ -47,6 +47,8 @@ class Takeover:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self.tasks: set[asyncio.Task[None]] = set()
         self.renewals = asyncio.Event()
+        self.told: Callable[[str], None] = lambda run_id: None
+        """Told of each run that was taken over from an owner that died, not of those that were handed over or only waited."""
         replica.journal.lost = self.renewals.set
 
     async def run(self, beat: Callable[[], None]) -> None:
@@ -92,7 +94,7 @@ class Takeover:
             turn = seen.since + TURN * replica.rank(row.run_id)
             if now >= max(turn, seen.again) and row.run_id not in self._adopting:
                 self._adopting.add(row.run_id)
-                task = self._group.create_task(self._adopt(row.run_id, seen))
+                task = self._group.create_task(self._adopt(row.run_id, seen, abandoned=row.owner is not None))
                 self.tasks.add(task)
                 task.add_done_callback(self.tasks.discard)
 
@@ -107,7 +109,7 @@ class Takeover:
                 await replica.journal.release(run_id)
         self._strays = strays
 
-    async def _adopt(self, run_id: str, seen: _Seen) -> None:
+    async def _adopt(self, run_id: str, seen: _Seen, *, abandoned: bool) -> None:
         replica = self._replica
         try:
             async with self._slots:
@@ -117,6 +119,8 @@ class Takeover:
             replica.watch(driver)
             replica.metrics.taken_over.inc()
             log.info("run taken over", extra={"run": run_id})
+            if abandoned:
+                self.told(run_id)
         except (RunOwned, RunFinished, RunNotFound):
             return
         except ArklexError as error:
