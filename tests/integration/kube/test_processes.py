@@ -8,12 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.apiserver.operators import operator
 from tests.controlplane import ControlPlane
 from tests.integration.kube.bed import Bed, conditions, eventually, graph, run
 from tests.services import free_port
@@ -138,3 +140,24 @@ async def test_a_run_is_cancelled_and_deleted_whoever_drives_it(pair: tuple[Bed,
     await bed.phase("tgr/cancelled", "Cancelled")
     await bed.until("tg/g", lambda status: status.get("runs") == {"active": 0, "succeeded": 0, "failed": 2})
     assert [await each.drives() for each in processes] == [0, 0]
+
+
+async def test_a_graph_with_a_run_is_completed_by_operator_and_runtime_and_then_all_is_quiet(
+    pair: tuple[Bed, list[Process]],
+) -> None:
+    bed, _ = pair
+    chain = [{"name": f"t{n}", "value": n, "dependsOn": [f"t{n - 1}"] if n else []} for n in range(5)]
+    with operator(bed.plane.kubeconfig, ARKLEX_NAMESPACES=bed.namespace):
+        began = time.monotonic()
+        await bed.apply(graph("chain5", *chain, output="${tasks.t4.output}", run={}))
+        await bed.until("tg/chain5", lambda status: conditions(status).get("Completed") == ("True", "Succeeded"))
+        print(f"chain5 from apply to Completed: {time.monotonic() - began:.2f} s")
+        await asyncio.to_thread(bed.kubectl, "wait", "--for=condition=Completed", "--timeout=30s", "taskgraph/chain5")
+        await bed.apply(graph("chain5", *chain, output="${tasks.t3.output}", run={}))
+        await asyncio.to_thread(bed.kubectl, "wait", "--for=condition=Completed", "--timeout=60s", "taskgraph/chain5")
+        shown = await bed.status("tg/chain5")
+        assert shown["lastRun"]["output"] == "3" and shown["runs"]["succeeded"] == 2
+        await asyncio.sleep(5)
+        before = [each for each in bed.writes() if each["resource"] != "leases"]
+        await asyncio.sleep(15)
+        assert [each for each in bed.writes() if each["resource"] != "leases"] == before
