@@ -66,6 +66,7 @@ class RunDriver:
         "_dirty",
         "_events",
         "_jobs",
+        "_leaving",
         "_reading",
         "_records",
         "_seq",
@@ -110,6 +111,7 @@ class RunDriver:
         self._batch = Batch(run_id, seq, b"", session_id=session_id)
         self._dirty = False
         self._jobs: dict[str, Job] = {}
+        self._leaving: set[Job] = set()
         self._events: deque[tuple[Event, Job | None]] | None = deque() if session_id else None
         self._reading = False
         self._stopping = False
@@ -288,7 +290,19 @@ class RunDriver:
     def _cancel_attempt(self, command: CancelAttempt) -> None:
         job = self._jobs.pop(command.key, None)
         if job is not None:
-            self.host.dispatcher.cancel(job, command.reason)
+            self._stop(job, command.reason)
+
+    def _stop(self, job: Job, reason: str | None = None) -> None:
+        """Cancel a job: here at once; elsewhere once that is durable, or else another owner may be waiting for it."""
+        if self.host.dispatcher.remote:
+            self._leaving.add(job)
+            self._after.append((self._stopped, job, reason))
+        else:
+            self.host.dispatcher.cancel(job, reason)
+
+    def _stopped(self, job: Job, reason: str | None) -> None:
+        self._leaving.discard(job)
+        self.host.dispatcher.cancel(job, reason)
 
     def _save_session(self, command: SaveSession) -> None:
         if self._shared:
@@ -327,7 +341,7 @@ class RunDriver:
         program = self.program
         self._batch.end = EndOfRun(command.phase, self.state.now, self.origin.graph_uid, program.namespace, program.root)
         for job in self._jobs.values():
-            self.host.dispatcher.cancel(job)
+            self._stop(job)
         self._jobs.clear()
         self._after.append((self._finish, command.phase))
 
@@ -381,6 +395,8 @@ class RunDriver:
 
     def _committed(self, after: list[tuple[Any, ...]], error: BaseException | None) -> None:
         if error is not None:
+            for job in self._leaving:
+                self.host.dispatcher.abandon(job)
             self.break_off(error)
             return
         self.committed += 1
@@ -468,9 +484,10 @@ class RunDriver:
         self.broken = error
         if self._timer is not None:
             self._timer.cancel()
-        for job in self._jobs.values():
+        for job in (*self._jobs.values(), *self._leaving):
             self.host.dispatcher.abandon(job)
         self._jobs.clear()
+        self._leaving.clear()
         self.host.forget(self)
         if not self.ended.done():
             self.ended.set_exception(error)

@@ -129,6 +129,9 @@ class StreamsDispatcher:
         """Take the job back, and tell the pod that may have it."""
         job.cancelled = True
         posting: Posting = job.handle
+        self.launch(job)
+        if posting.stage is Stage.OVER:
+            return
         breaker = posting.box.breaker
         if breaker is not None:
             if reason is None:
@@ -137,9 +140,8 @@ class StreamsDispatcher:
                 breaker.record(reason, self._loop.time())
         if posting.stage in (Stage.NEW, Stage.QUEUED):
             posting.stage = Stage.OVER
-        elif posting.stage is not Stage.OVER:
+        else:
             self._withdraw(posting, reason)
-        self.launch(job)
 
     def abandon(self, job: Job) -> None:
         """Leave the job to the next owner: nothing in Redis changes, and what was read but not committed counts as unread."""
