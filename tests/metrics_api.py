@@ -96,7 +96,7 @@ class MetricsServer:
 
     def start(self) -> None:
         """Start it, and wait until it serves."""
-        ports = {"ARKLEX_METRICS_PORT": str(self.port), "ARKLEX_ADMIN_PORT": str(self.admin_port)}
+        ports = {"ARKLEX_API_PORT": str(self.port), "ARKLEX_METRICS_PORT": str(self.admin_port)}
         path = os.pathsep.join(str(ROOT / part) for part in ("crds", "operator"))
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": path, **self.environment, **ports}
         with self._log.open("ab") as log:

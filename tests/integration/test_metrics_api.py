@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import ssl
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
+from cryptography import x509
 
 from tests.controlplane import ControlPlane
 from tests.controlplane import control_plane as running_control_plane
@@ -131,6 +133,9 @@ def test_a_deleted_certificate_is_made_anew_without_a_gap(
     for _ in range(20):
         assert load_of(plane, named(request), "assistant") == "0"
     assert server.log.count("serving until") == 2
+    authorities = x509.load_pem_x509_certificates(base64.b64decode(bundle(server)))
+    assert len(authorities) == 2, "another replica may still serve the certificate of before"
+    assert authorities[1:] == x509.load_pem_x509_certificates(base64.b64decode(before))[:1]
 
 
 def bundle(server: MetricsServer) -> str:

@@ -100,8 +100,8 @@ def test_options_are_read_and_mistakes_named() -> None:
     assert (options.namespaces, options.readers, options.redis_password_file) == (("a", "b"), frozenset({"x"}), None)
     with pytest.raises(ValueError, match="ARKLEX_REDIS_URL is not set"):
         read_options({})
-    with pytest.raises(ValueError, match="ARKLEX_METRICS_PORT is 'x'"):
-        read_options({"ARKLEX_REDIS_URL": "redis://r", "POD_NAMESPACE": "arklex", "ARKLEX_METRICS_PORT": "x"})
+    with pytest.raises(ValueError, match="ARKLEX_API_PORT is 'x'"):
+        read_options({"ARKLEX_REDIS_URL": "redis://r", "POD_NAMESPACE": "arklex", "ARKLEX_API_PORT": "x"})
     file = read_options({"ARKLEX_REDIS_URL": "r", "POD_NAMESPACE": "a", "ARKLEX_REDIS_PASSWORD_FILE": "/p"}).redis_password_file
     assert file == Path("/p")
 

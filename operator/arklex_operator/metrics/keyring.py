@@ -25,6 +25,7 @@ class Keyring:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._api, self._options, self._lifetime, self._now = api, options, lifetime, now
+        self._last: Identity | None = None
         self._path = f"/api/v1/namespaces/{options.namespace}/secrets"
 
     async def current(self) -> Identity:
@@ -33,9 +34,11 @@ class Keyring:
             found = await self._api.raw(f"{self._path}/{self._options.secret}")
             identity = _read(found) if found else None
             if identity is not None and identity.usable(self._options.hosts, self._now(), self._lifetime):
+                self._last = identity
                 return identity
-            made = issue(self._options.hosts, self._now(), before=identity, lifetime=self._lifetime)
+            made = issue(self._options.hosts, self._now(), before=self._last or identity, lifetime=self._lifetime)
             if await self._write(made, found):
+                self._last = made
                 return made
 
     async def _write(self, identity: Identity, found: Mapping[str, Any] | None) -> bool:

@@ -23,10 +23,10 @@ def main() -> None:
         sys.exit(USAGE)
     try:
         options = read_options(os.environ)
+        setup_logging(options.log_level)
     except ValueError as error:
         print(f"arklex-metrics: {error}", file=sys.stderr)
         sys.exit(2)
-    setup_logging()
     try:
         asyncio.run(_unregister(options) if arguments else _serve(options))
     except ApiError as error:

@@ -27,6 +27,7 @@ class Options:
     port: int
     admin_port: int
     readers: frozenset[str]
+    log_level: str
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -39,9 +40,9 @@ def read_options(environment: Mapping[str, str]) -> Options:
 
     Required: ``ARKLEX_REDIS_URL``, ``POD_NAMESPACE``. Optional: ``ARKLEX_REDIS_PASSWORD_FILE``, ``ARKLEX_NAMESPACES``
     (comma-separated), ``POD_NAME``, ``ARKLEX_METRICS_SERVICE`` (arklex-metrics), ``ARKLEX_METRICS_SERVICE_PORT`` (443),
-    ``ARKLEX_METRICS_CERTIFICATE`` (arklex-metrics-tls, the Secret's name), ``ARKLEX_METRICS_PORT`` (6443),
-    ``ARKLEX_ADMIN_PORT`` (9090), ``ARKLEX_METRICS_READERS`` (users besides the HPA controller who may read loads,
-    comma-separated).
+    ``ARKLEX_METRICS_CERTIFICATE`` (arklex-metrics-tls, the Secret's name), ``ARKLEX_API_PORT`` (6443),
+    ``ARKLEX_METRICS_PORT`` (9090), ``ARKLEX_METRICS_READERS`` (users besides the HPA controller who may read loads,
+    comma-separated), ``ARKLEX_LOG_LEVEL`` (INFO).
     """
 
     def required(name: str) -> str:
@@ -66,9 +67,10 @@ def read_options(environment: Mapping[str, str]) -> Options:
         service=environment.get("ARKLEX_METRICS_SERVICE", "") or "arklex-metrics",
         service_port=port("ARKLEX_METRICS_SERVICE_PORT", 443),
         secret=environment.get("ARKLEX_METRICS_CERTIFICATE", "") or "arklex-metrics-tls",
-        port=port("ARKLEX_METRICS_PORT", 6443),
-        admin_port=port("ARKLEX_ADMIN_PORT", 9090),
+        port=port("ARKLEX_API_PORT", 6443),
+        admin_port=port("ARKLEX_METRICS_PORT", 9090),
         readers=frozenset(_listed(environment.get("ARKLEX_METRICS_READERS", ""))),
+        log_level=environment.get("ARKLEX_LOG_LEVEL", "").upper() or "INFO",
     )
 
 
