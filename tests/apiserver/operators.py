@@ -20,7 +20,7 @@ PATIENCE = 90.0
 
 
 class Operator:
-    """One process of ``arklex-operator``; its log is what it printed."""
+    """One process of ``arklex-operator``; its log is what it printed. It has a Lease of its own, so that none waits for another's."""
 
     def __init__(self, kubeconfig: Path, log: Path, settings: Mapping[str, str]) -> None:
         self.log_file = log
@@ -33,7 +33,7 @@ class Operator:
             "ARKLEX_REDIS_ACL": "off",
             "ARKLEX_HEALTH_PORT": str(self.health),
             "ARKLEX_METRICS_PORT": str(self.metrics),
-            "ARKLEX_LEADER_SECONDS": "3",
+            "ARKLEX_LEADER_LEASE": f"operator-{self.health}",
             "POD_NAME": f"operator-{self.health}",
             **settings,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,9 +104,13 @@ class Hub:
                 watch.shelf.put(value)
 
     async def prime(self) -> None:
-        """List every watched kind, so that reconciles begin with what there is. Raises ApiError."""
+        """List every watched kind, so that reconciles begin with what there is. Raises ApiError.
+
+        Other tasks have their turn after each object: renewing the Lease must not wait for thousands to be read.
+        """
         namespaces: Sequence[str | None] = self.settings.namespaces or (None,)
         for kind, watch in self.watches.items():
             for namespace in namespaces:
                 async for value in self.api.list(kind, namespace, labels=watch.labels):
                     watch.take(None, value)
+                    await asyncio.sleep(0)
