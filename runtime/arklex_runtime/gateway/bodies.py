@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from arklex_api.base import JSON
@@ -26,9 +26,10 @@ async def read_body(request: web.Request) -> dict[str, JSON]:
     if not data.strip():
         return {}
     try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest.of("", "InvalidJSON", f"the body is not JSON: {error}") from None
+        value = json.loads(data, parse_constant=_no_number, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        said = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+        raise BadRequest.of("", "InvalidJSON", f"the body is not JSON: {said}") from None
     if not isinstance(value, dict):
         raise BadRequest.of("", "InvalidJSON", "the body must be a JSON object")
     try:
@@ -36,6 +37,17 @@ async def read_body(request: web.Request) -> dict[str, JSON]:
     except ValueError as error:
         raise BadRequest.of("", "InvalidJSON", str(error)) from None
     return value
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has the same key twice")
+    return found
 
 
 def only(body: dict[str, JSON], *known: str) -> None:

@@ -27,6 +27,7 @@ from arklex_runtime.errors import (
     ApprovalNotFound,
     ConflictError,
     DatabaseUnavailable,
+    Fenced,
     RunFinished,
     RunNotFound,
     ValidationError,
@@ -86,7 +87,7 @@ class RunHost:
         self._programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Task[None] | None = None
-        self._delivered: set[int] = set()
+        self._delivered: dict[str, set[int]] = {}
         self._memory = MemoryManager(also=(workbench.clear_caches,))
         self.dispatcher.attach(self.namespace_of)
 
@@ -114,7 +115,9 @@ class RunHost:
 
     def forget(self, driver: RunDriver) -> None:
         """``driver`` is done."""
-        self.runs.pop(driver.run_id, None)
+        if self.runs.get(driver.run_id) is driver:
+            del self.runs[driver.run_id]
+        self._delivered.pop(driver.run_id, None)
 
     async def start(
         self, program: Program, request: Request, reuse: dict[str, JSON] | None = None, session: dict[str, JSON] | None = None
@@ -196,6 +199,10 @@ class RunHost:
         seq = await self.journal.claim(run_id)
         stored, program, state = await self.stored(run_id)
         self.workbench.prepare(program)
+        earlier = self.runs.get(run_id)
+        if earlier is not None:
+            earlier.break_off(Fenced(run_id))
+        self._delivered.pop(run_id, None)
         driver = RunDriver(self, program, run_id, state, seq, stored.row.session_id, stored.row.origin)
         self.runs[run_id] = driver
         driver.resume()
@@ -273,8 +280,8 @@ class RunHost:
 
     def _deliver(self, signal: Signal) -> None:
         driver = self.runs.get(signal.run_id)
-        if driver is not None and signal.id not in self._delivered:
-            self._delivered.add(signal.id)
+        if driver is not None and signal.id not in (delivered := self._delivered.setdefault(signal.run_id, set())):
+            delivered.add(signal.id)
             driver.signal(signal)
 
     async def cache_get(self, key: str) -> bytes | None:

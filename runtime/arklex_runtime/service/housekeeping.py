@@ -49,7 +49,8 @@ class Parking:
 
     async def _park(self, run_id: str, until: float) -> None:
         host, journal = self._replica.host, self._replica.journal
-        driver = host.runs.pop(run_id)
+        driver = host.runs[run_id]
+        host.forget(driver)
         driver.hand_over()
         self._replica.starting.add(run_id)
         try:

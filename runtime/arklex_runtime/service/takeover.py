@@ -76,6 +76,10 @@ class Takeover:
         replica = self._replica
         log.warning("the lease ran out: leaving all runs", extra={"owner": replica.journal.owner})
         replica.metrics.leases_lost.inc()
+        for task in self.tasks:
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks)
         replica.host.lose_all(Overloaded("this replica was cut off from the journal for too long: ask again", 1.0))
         await replica.journal.renew()
         self.renewals.clear()
