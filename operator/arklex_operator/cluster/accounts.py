@@ -6,11 +6,14 @@ import asyncio
 import base64
 import hashlib
 import logging
+import re
 import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+from redis.exceptions import ResponseError
 
 from arklex_api.base import Condition
 from arklex_operator.cluster.api import Api
@@ -24,6 +27,8 @@ POD_COMMANDS = (
     "xack xdel xpending xgroup|create xgroup|delconsumer hset hdel zadd zcard zrange zremrangebyscore pexpire"
 )
 """What a pod may ask of Redis (docs/decisions/0006); the runtime's ``wire.POD_COMMANDS``."""
+
+_UNKNOWN = re.compile(r"modifier '\+([^']+)': Unknown command")
 
 KEPT = 300.0
 """Seconds for which a Secret is taken to be as it was read."""
@@ -56,6 +61,7 @@ class Accounts:
         self._read: dict[str, float] = {}
         self._problems: dict[str, str] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._unknown: set[str] = set()
         self._set: dict[str, tuple[str, Any]] = {}
         self.changed: Callable[[str], None] = lambda namespace: None
 
@@ -164,15 +170,7 @@ class Accounts:
             if now is not None and known == (password, now):
                 self._tell(namespace, None)
                 return
-            await redis.acl_setuser(
-                name,
-                enabled=True,
-                reset=True,
-                hashed_passwords=[f"+{hashlib.sha256(password.encode()).hexdigest()}"],
-                keys=[pattern_of(namespace).removeprefix("~")],
-                categories=["-@all"],
-                commands=[f"+{each}" for each in POD_COMMANDS.split()],
-            )
+            await self._set_user(name, password, pattern_of(namespace))
             self._set[namespace] = (password, await redis.acl_getuser(name))
             log.info("a Redis user was set", extra={"namespace": namespace, "new": now is None})
             self._tell(namespace, None)
@@ -180,6 +178,28 @@ class Accounts:
             log.warning("a Redis user cannot be set", extra={"namespace": namespace, "error": str(error)})
             fix = "the operator's account needs ACL rights (Redis 6 or later), or set redis.acl to static or off"
             self._tell(namespace, f"the Redis user {name} cannot be set: {error}; {fix}")
+
+    async def _set_user(self, name: str, password: str, pattern: str) -> None:
+        """Set a user, all at once. Commands that this Redis does not have (7.0 has no CLIENT SETINFO) are left out."""
+        commands = [f"+{each}" for each in POD_COMMANDS.split() if each not in self._unknown]
+        for _ in range(len(commands)):
+            try:
+                await self._broker.redis.acl_setuser(
+                    name,
+                    enabled=True,
+                    reset=True,
+                    hashed_passwords=[f"+{hashlib.sha256(password.encode()).hexdigest()}"],
+                    keys=[pattern.removeprefix("~")],
+                    categories=["-@all"],
+                    commands=commands,
+                )
+                return
+            except ResponseError as error:
+                found = _UNKNOWN.search(str(error))
+                if found is None or f"+{found[1]}" not in commands:
+                    raise
+                commands.remove(f"+{found[1]}")
+                self._unknown.add(found[1])
 
     def _tell(self, namespace: str, problem: str | None) -> None:
         if self._problems.get(namespace) != problem:

@@ -9,12 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from arklex_operator.cluster.monitoring import Monitoring
-from arklex_operator.settings import Settings
 
 POLL = 2.0
 """Seconds between two looks at whether Redis is there, and is still the same process."""
@@ -26,20 +23,6 @@ log = logging.getLogger("arklex.operator.redis")
 
 RedisFailed = (RedisError, OSError, TimeoutError)
 """What a command may raise."""
-
-
-def connect(settings: Settings) -> Redis:
-    """A client with the administrator's password, read now. Nothing is connected before the first command."""
-    password = settings.redis_password_file.read_text().strip() if settings.redis_password_file else None
-    return Redis.from_url(
-        settings.redis_url,
-        password=password,
-        socket_timeout=5,
-        socket_connect_timeout=5,
-        retry=Retry(NoBackoff(), 1),
-        max_connections=8,
-        health_check_interval=15,
-    )
 
 
 class Broker:

@@ -5,52 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
-
-from redis.asyncio import Redis
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from arklex_operator.cluster.api import Api
 from arklex_operator.cluster.broker import RedisFailed
 from arklex_operator.cluster.errors import ApiError
-from arklex_operator.cluster.store import Key
+from arklex_operator.cluster.queues import Key, Queues
 from arklex_operator.load.usage import Usage, read_pod, usage
 from arklex_operator.manifests.kinds import Object
 from arklex_operator.manifests.names import OURS
 from arklex_operator.reconcile.worker import Figures
 
 INTERVAL = 10.0
-GROUP = "pool"
 USAGE_PATH = "/apis/metrics.k8s.io/v1beta1"
 
 log = logging.getLogger("arklex.operator.figures")
-
-
-def jobs_key(namespace: str, worker: str) -> str:
-    """The stream of a Worker's attempts."""
-    return f"arklex:{{{namespace}}}:jobs:{worker}"
-
-
-def pods_key(namespace: str, worker: str) -> str:
-    """The hash of its pods' heartbeats."""
-    return f"arklex:{{{namespace}}}:pods:{worker}"
-
-
-async def queues(redis: Redis, keys: Sequence[Key]) -> dict[Key, tuple[int, int]]:
-    """(queued, in flight) of Workers; those whose stream cannot be read are left out. Raises RedisFailed."""
-    if not keys:
-        return {}
-    pipeline = redis.pipeline(transaction=False)
-    for namespace, worker in keys:
-        pipeline.xlen(jobs_key(namespace, worker))
-        pipeline.xpending(jobs_key(namespace, worker), GROUP)
-    answers: list[Any] = await pipeline.execute(raise_on_error=False)
-    found = {}
-    for key, length, pending in zip(keys, answers[::2], answers[1::2], strict=True):
-        if isinstance(length, int):
-            flying = pending.get("pending", 0) if isinstance(pending, dict) else 0
-            found[key] = (max(0, length - flying), flying)
-    return found
 
 
 async def samples(api: Api, namespaces: Sequence[str]) -> dict[Key, Object] | None:
@@ -87,15 +56,15 @@ class Meter:
     def __init__(
         self,
         api: Api,
-        redis: Redis,
+        queues: Queues,
         namespaces: Sequence[str],
         workers: Callable[[], Sequence[Key]],
         pods: Callable[[str, str], list[Object]],
-        read: Callable[[Key, Figures], object],
+        read: Callable[[Key, Figures], Awaitable[None]],
         *,
         interval: float = INTERVAL,
     ) -> None:
-        self._api, self._redis, self._namespaces = api, redis, namespaces
+        self._api, self._queues, self._namespaces = api, queues, namespaces
         self._workers, self._pods, self._read = workers, pods, read
         self._interval = interval
 
@@ -113,8 +82,8 @@ class Meter:
         """Read all figures once. Raises RedisFailed."""
         keys = self._workers()
         measured = await samples(self._api, self._namespaces) if keys else None
-        found = await queues(self._redis, keys)
+        await self._queues.read(keys)
+        self._queues.forget(keys)
         for key in keys:
-            if key in found:
-                queued, flying = found[key]
-                self._read(key, Figures(queued, flying, usage_of(self._pods(*key), measured)))
+            if (queue := self._queues.of(key)) is not None:
+                await self._read(key, Figures(queue.queued, queue.in_flight, usage_of(self._pods(*key), measured)))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from arklex_api.worker import Worker
 from arklex_operator.cluster.accounts import Accounts
 from arklex_operator.cluster.errors import ApiError, ConflictError, ForbiddenError, InvalidError, NotFoundError
 from arklex_operator.cluster.execute import scaled, status_of
 from arklex_operator.cluster.hub import GONE, Hub
+from arklex_operator.cluster.pools import Pools
 from arklex_operator.cluster.store import Key, Shelf
 from arklex_operator.cluster.surroundings import Surroundings
 from arklex_operator.load.source import Source
@@ -32,13 +33,12 @@ from arklex_operator.manifests.kinds import (
     kind_of,
 )
 from arklex_operator.manifests.names import CONNECTION, DIGEST, OURS, WORKER_LABEL, child_name
-from arklex_operator.reconcile import worker_status
-from arklex_operator.reconcile.plan import Plan, Say, Scale
+from arklex_operator.reconcile.plan import Plan, Say
 from arklex_operator.reconcile.pods import Trouble, mounting, trim_pod, waits_for_volumes
 from arklex_operator.reconcile.rollouts import Rollouts
 from arklex_operator.reconcile.secrets import NOTHING, GraphUse, read_graph, secrets_for
-from arklex_operator.reconcile.wake import wakes
 from arklex_operator.reconcile.worker import Facts, Figures, Judged, judge, plan, rolls
+from arklex_operator.reconcile.worker_status import differs, events, status
 
 CHILDREN = (SERVICE_ACCOUNT, NETWORK_POLICY, SERVICE, PDB, DEPLOYMENT, HPA)
 AGAIN = 30.0
@@ -55,14 +55,13 @@ class Workers:
     def __init__(self, hub: Hub, accounts: Accounts, surroundings: Surroundings) -> None:
         self._hub, self._accounts, self._surroundings = hub, accounts, surroundings
         self._rollouts = Rollouts(hub.settings.max_rolling)
-        self._figures: dict[Key, Figures] = {}
-        self._waiting: dict[Key, float] = {}
         self._uses: dict[str, dict[str, GraphUse]] = {}
         self._settled: dict[str, tuple[str, Any]] = {}
         self.workers = hub.watch(WORKER, self._worker_changed)
         self._shelves: dict[Kind, Shelf] = {kind: hub.watch(kind, self._child_changed, labels=OURS) for kind in CHILDREN}
         self._pods = hub.watch(POD, self._child_changed, labels=OURS, trim=trim_pod)
         hub.watch(TASK_GRAPH, self._graph_changed)
+        self.pools = Pools(hub, self.workers, self._shelves[DEPLOYMENT], self.pods_of, self._read)
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """Bring one Worker's children and status there."""
@@ -70,8 +69,7 @@ class Workers:
         worker = self.workers.get(namespace, name)
         if worker is None or worker["metadata"].get("deletionTimestamp"):
             self._rollouts.observe(key, None)
-            for known in (self._figures, self._waiting):
-                known.pop(key, None)
+            self.pools.forget(key)
             return GONE
         facts = await self._facts(worker)
         judged = judge(facts)
@@ -80,7 +78,6 @@ class Workers:
             refused = await self._account(namespace)
             await self._complete(facts)
             made = plan(facts, judged)
-            self._wake_pool(key, facts, judged, made)
             facts.refused = [*refused, *await self._carry_out(key, facts, made)]
         facts.live |= self._live(worker)
         facts.tenancy = self._accounts.tenancy(namespace)
@@ -96,24 +93,6 @@ class Workers:
             note = f"its reconcile has failed {failures} times: {error or type(error).__name__}"
             await self._hub.events.tell(worker, Say("Warning", "ReconcileFailing", note))
 
-    def read(self, key: Key, figures: Figures) -> None:
-        """Take in new figures; wakes the Worker if its status should show them, or its pool sleeps over work."""
-        worker = self.workers.get(*key)
-        deployment = self._shelves[DEPLOYMENT].get(key[0], child_name(key[1]))
-        if worker is None:
-            return
-        asleep = deployment is not None and (deployment.get("spec") or {}).get("replicas") == 0
-        if asleep and figures.queued:
-            since = self._waiting.setdefault(key, time.monotonic())
-            if time.monotonic() - since >= 60:
-                self._hub.wake(self.kind, *key)
-        else:
-            self._waiting.pop(key, None)
-        shown = self._figures.get(key)
-        if shown is None or self._news(worker, key, shown, figures):
-            self._figures[key] = figures
-            self._hub.wake(self.kind, *key)
-
     def pods_of(self, namespace: str, name: str) -> list[Object]:
         """The pods of a Worker, as far as they are known."""
         return [pod for pod in self._pods.within(namespace) if (pod["metadata"].get("labels") or {}).get(WORKER_LABEL) == name]
@@ -122,14 +101,6 @@ class Workers:
         """Wake every Worker (of ``namespace`` if given)."""
         for worker in self.workers if namespace is None else self.workers.within(namespace):
             self._hub.wake(self.kind, worker["metadata"]["namespace"], worker["metadata"]["name"])
-
-    def _news(self, worker: Object, key: Key, shown: Figures, now: Figures) -> bool:
-        judged = judge(Facts(worker, self._hub.settings, self._surroundings.known))
-        if judged.worker is None:
-            return False
-        pods, deployment = self.pods_of(*key), self._shelves[DEPLOYMENT].get(key[0], child_name(key[1]))
-        loads = [worker_status.load_of(judged.worker, pods, deployment, each) or 0.0 for each in (shown, now)]
-        return worker_status.worth_telling(shown, now, *loads)
 
     async def _facts(self, worker: Object) -> Facts:
         metadata, spec = worker["metadata"], worker.get("spec") or {}
@@ -149,10 +120,13 @@ class Workers:
             pods=pods,
             secrets=secrets_for(name, spec.get("type", ""), self._uses.get(namespace, {}).values(), tools),
             mounts=mounts,
-            figures=self._figures.get(key, _figures_of(worker)),
+            figures=self.pools.shown.get(key, _figures_of(worker)),
             may_roll=lambda: self._rollouts.may_begin(key, len(self.workers)),
             settled=self._is_settled,
         )
+
+    def _read(self, worker: Object) -> Worker | None:
+        return judge(Facts(worker, self._hub.settings, self._surroundings.known)).worker
 
     def _live(self, worker: Object) -> dict[Kind, Object]:
         namespace, name = worker["metadata"]["namespace"], child_name(worker["metadata"]["name"])
@@ -206,25 +180,15 @@ class Workers:
         digest = applied["metadata"]["annotations"][DIGEST]
         return self._settled.get(live["metadata"].get("uid", "")) == (digest, _version(live))
 
-    def _wake_pool(self, key: Key, facts: Facts, judged: Judged, made: Plan) -> None:
-        """Set a pool at zero that nothing else wakes to one pod."""
-        deployment, since = facts.live.get(DEPLOYMENT), self._waiting.get(key)
-        if judged.worker is None or deployment is None or since is None:
-            return
-        scaling, desired = judged.worker.spec.scaling, (deployment.get("spec") or {}).get("replicas", 1)
-        if wakes(scaling, desired=desired, queued_for=time.monotonic() - since):
-            metadata = deployment["metadata"]
-            made.scales.append(Scale(key[0], metadata["name"], 1, metadata["resourceVersion"]))
-
     async def _tell(self, facts: Facts, judged: Judged) -> None:
-        before, after = facts.worker.get("status") or {}, worker_status.status(facts, judged, datetime.now(UTC))
-        if not worker_status.differs(before, after):
+        before, after = facts.worker.get("status") or {}, status(facts, judged, datetime.now(UTC))
+        if not differs(before, after):
             return
         try:
             self._hub.seen(await self._hub.api.apply(status_of(facts.worker, after), subresource="status"))
         except (NotFoundError, ConflictError):
             return
-        for say in worker_status.events(before, after):
+        for say in events(before, after):
             await self._hub.events.tell(facts.worker, say)
 
     async def _mount_event(self, pod: Object) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from arklex_api.base import Condition
 from arklex_api.worker import Worker
-from arklex_operator.load.conditions import hysteresis_exact, scaling_active
+from arklex_operator.load.conditions import hysteresis_exact, idle_below_threshold, scaling_active
 from arklex_operator.load.pool import Pool
 from arklex_operator.load.usage import read_pod
 from arklex_operator.manifests.kinds import DEPLOYMENT, HPA, Object
@@ -35,10 +35,11 @@ def status(facts: Facts, judged: Judged, now: datetime) -> Object:
     ]
     if facts.tenancy is not None:
         conditions.append(facts.tenancy)
+    dated = [_dated(each, facts.worker, before, now) for each in conditions]
     told: Object = {
         "observedGeneration": facts.worker["metadata"].get("generation") or 0,
         **_numbers(facts, judged.worker, deployment),
-        "conditions": [_dated(each, facts.worker, before, now) for each in conditions],
+        "conditions": dated + _idle(facts, judged.worker, before, now),
     }
     changed = before.get("desiredReplicas") not in (None, told.get("desiredReplicas"))
     scaled = _time(now) if changed else before.get("lastScaleTime")
@@ -129,6 +130,17 @@ def _scaling(facts: Facts, judged: Judged) -> Iterator[Condition]:
         scaling, hpa = judged.worker.spec.scaling, facts.live.get(HPA)
         yield scaling_active(scaling, facts.found, hpa)
         yield hysteresis_exact(scaling, facts.found, hpa)
+
+
+def _idle(facts: Facts, worker: Worker | None, before: Mapping[str, Any], now: datetime) -> list[Object]:
+    """IdleBelowThreshold, with the figures of when it last changed; a busy pool keeps what was said of it when idle."""
+    known = next((each for each in before.get("conditions") or () if each.get("type") == "IdleBelowThreshold"), None)
+    figures, waiting = facts.figures, (facts.figures.queued or 0) + (facts.figures.in_flight or 0)
+    found = idle_below_threshold(worker.spec.scaling, figures.usage, waiting) if worker is not None else None
+    if found is None or (known is not None and known.get("status") == found.status):
+        generation = facts.worker["metadata"].get("generation") or 0
+        return [{**known, "observedGeneration": generation}] if known is not None else []
+    return [_dated(found, facts.worker, before, now)]
 
 
 def _numbers(facts: Facts, worker: Worker | None, deployment: Mapping[str, Any] | None) -> Object:
