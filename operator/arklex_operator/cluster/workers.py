@@ -13,7 +13,7 @@ from arklex_operator.cluster.errors import ApiError, ConflictError, ForbiddenErr
 from arklex_operator.cluster.execute import scaled, status_of
 from arklex_operator.cluster.hub import GONE, Hub
 from arklex_operator.cluster.pools import Pools
-from arklex_operator.cluster.store import Key, Shelf
+from arklex_operator.cluster.store import Shelf
 from arklex_operator.cluster.surroundings import Surroundings
 from arklex_operator.load.source import Source
 from arklex_operator.manifests.kinds import (
@@ -30,14 +30,13 @@ from arklex_operator.manifests.kinds import (
     WORKER,
     Kind,
     Object,
-    kind_of,
 )
 from arklex_operator.manifests.names import CONNECTION, DIGEST, OURS, WORKER_LABEL, child_name
 from arklex_operator.reconcile.plan import Plan, Say
 from arklex_operator.reconcile.pods import Trouble, mounting, trim_pod, waits_for_volumes
 from arklex_operator.reconcile.rollouts import Rollouts
 from arklex_operator.reconcile.secrets import NOTHING, GraphUse, read_graph, secrets_for
-from arklex_operator.reconcile.worker import Facts, Figures, Judged, judge, plan, rolls
+from arklex_operator.reconcile.worker import Facts, Figures, Judged, judge, plan
 from arklex_operator.reconcile.worker_status import differs, events, status
 
 CHILDREN = (SERVICE_ACCOUNT, NETWORK_POLICY, SERVICE, PDB, DEPLOYMENT, HPA)
@@ -78,7 +77,7 @@ class Workers:
             refused = await self._account(namespace)
             await self._complete(facts)
             made = plan(facts, judged)
-            facts.refused = [*refused, *await self._carry_out(key, facts, made)]
+            facts.refused = [*refused, *await self._carry_out(made)]
         facts.live |= self._live(worker)
         facts.tenancy = self._accounts.tenancy(namespace)
         await self._tell(facts, judged)
@@ -121,7 +120,7 @@ class Workers:
             secrets=secrets_for(name, spec.get("type", ""), self._uses.get(namespace, {}).values(), tools),
             mounts=mounts,
             figures=self.pools.shown.get(key, _figures_of(worker)),
-            may_roll=lambda: self._rollouts.may_begin(key, len(self.workers)),
+            may_roll=lambda: self._rollouts.begin(key, len(self.workers)),
             settled=self._is_settled,
         )
 
@@ -153,11 +152,10 @@ class Workers:
             log.info("a namespace's account was made", extra={"namespace": namespace})
         return []
 
-    async def _carry_out(self, key: Key, facts: Facts, made: Plan) -> list[Trouble]:
+    async def _carry_out(self, made: Plan) -> list[Trouble]:
         """Write each child by itself: what is refused for one does not stop the others. Raises ApiError that may pass."""
         refused = []
         for child in made.applies:
-            began = rolls(child, facts.live.get(kind_of(child)))
             try:
                 live = await self._hub.api.apply(child)
             except (ForbiddenError, InvalidError, NotFoundError) as error:
@@ -165,8 +163,6 @@ class Workers:
                 continue
             self._hub.seen(live)
             self._settled[live["metadata"]["uid"]] = (child["metadata"]["annotations"][DIGEST], _version(live))
-            if began:
-                self._rollouts.begin(key)
         for scale in made.scales if not refused else ():
             try:
                 self._hub.seen(await scaled(self._hub.api, scale))

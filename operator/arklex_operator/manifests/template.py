@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from arklex_api.paths import Steps, render
+from arklex_operator.manifests.merge import MERGE_KEYS
 from arklex_operator.manifests.names import CONNECTION
 
 TEMPLATE_FIELDS = frozenset({"metadata", "spec"})
@@ -186,6 +187,12 @@ def _list(values: Mapping[str, Any], field: str, at: Steps) -> Found:
     value = values.get(field)
     if value is not None and not (isinstance(value, list) and all(_map(item) for item in value)):
         yield (*at, field), "must be a list of maps"
+    by, seen = MERGE_KEYS.get(field, ""), set[str]()
+    for steps, item in _items(values, field, at) if by and field != "ports" else ():
+        key = str(item.get(by))
+        if by in item and key in seen:
+            yield (*steps, by), f"'{key[:100]}' is there twice: items are merged by it"
+        seen.add(key)
 
 
 def _items(values: Any, field: str, at: Steps) -> Iterator[tuple[Steps, Mapping[str, Any]]]:

@@ -32,13 +32,12 @@ class Rollouts:
         self._begun.discard(key)
         self._under_way.discard(key)
 
-    def may_begin(self, key: Key, total: int) -> bool:
-        """Whether another rollout may begin among ``total`` Workers."""
-        return len((self._begun | self._under_way) - {key}) < max(1, math.floor(total * self._share))
-
-    def begin(self, key: Key) -> None:
-        """A rollout begins."""
+    def begin(self, key: Key, total: int) -> bool:
+        """Whether another rollout may begin among ``total`` Workers; if so it counts from now on."""
+        if len((self._begun | self._under_way) - {key}) >= max(1, math.floor(total * self._share)):
+            return False
         self._begun.add(key)
+        return True
 
 
 def rolling(deployment: Mapping[str, Any]) -> bool:

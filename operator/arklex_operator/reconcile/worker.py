@@ -14,7 +14,7 @@ from arklex_operator.load.source import Found, Source
 from arklex_operator.load.usage import Usage
 from arklex_operator.manifests.children import ChildOptions, children
 from arklex_operator.manifests.kinds import DEPLOYMENT, HPA, SCALED_OBJECT, TRIGGER_AUTHENTICATION, Kind, Object, kind_of
-from arklex_operator.manifests.names import SPEC_DIGEST, child_name, owner_uid
+from arklex_operator.manifests.names import SPEC_DIGEST, owner_uid
 from arklex_operator.manifests.pod import CONTAINER, HANDLER, PodOptions
 from arklex_operator.manifests.template import forbidden
 from arklex_operator.reconcile.compare import holds, within
@@ -42,8 +42,8 @@ class Facts:
     """Everything that is known of one Worker when it is reconciled.
 
     ``live`` are its children by kind as far as they exist; ``secrets`` (Secret, key) pairs of tools; ``mounts`` messages of
-    FailedMount events by pod UID; ``refused`` what the API server said to our last writes; ``may_roll`` is asked before pods
-    are replaced for the operator's own sake; ``settled`` tells of a child that it is as the API server made it of ours.
+    FailedMount events by pod UID; ``refused`` what the API server said to our last writes; ``may_roll`` is asked when pods
+    are about to be replaced for the operator's own sake; ``settled`` says whether a child is what came of it.
     """
 
     worker: Object
@@ -150,23 +150,8 @@ def plan(facts: Facts, judged: Judged) -> Plan:
     return made
 
 
-def rolls(child: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
-    """Whether applying ``child`` replaces pods although the author has changed nothing."""
-    return live is not None and _ours_alone(child, live)
-
-
 def _ours_alone(child: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     if child["kind"] != DEPLOYMENT.name:
         return False
     one, other = ((each["metadata"].get("annotations") or {}).get(SPEC_DIGEST) for each in (child, live))
-    return one == other and not holds_template(child, live)
-
-
-def holds_template(child: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
-    """Whether the pods stay as they are."""
-    return within(child["spec"]["template"], live["spec"]["template"])
-
-
-def name_of(worker: Mapping[str, Any]) -> str:
-    """The name of all children of a Worker."""
-    return child_name(worker["metadata"]["name"])
+    return one == other and not within(child["spec"]["template"], live["spec"]["template"])

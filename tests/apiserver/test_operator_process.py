@@ -1,0 +1,192 @@
+"""The operator as a process: leaders, lost Leases, restarts, and what it leaves behind when it does not run."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from arklex_operator.cluster.api import Api as Client
+from arklex_operator.cluster.store import Shelf
+from arklex_operator.cluster.sweeper import Sweeper
+from arklex_operator.manifests.kinds import DEPLOYMENT, LEASE, TASK_GRAPH, WORKER
+from tests.apiserver.api import Api
+from tests.apiserver.operators import Operator, operator
+from tests.apiserver.workers import CHILDREN, IMAGES, SYSTEM, Space, account, until
+from tests.controlplane import ControlPlane
+from tests.controlplane import control_plane as running_control_plane
+from tests.services import RedisServer
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.redis]
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    with running_control_plane() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def rights(plane: ControlPlane) -> Path:
+    return account(plane)
+
+
+@pytest.fixture
+def api(plane: ControlPlane) -> Iterator[Api]:
+    connection = Api(plane.kubeconfig)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def settings(redis_process: RedisServer) -> dict[str, str]:
+    return {"ARKLEX_REDIS_URL": redis_process.url, "ARKLEX_REDIS_ACL": "managed", "ARKLEX_IMAGES": IMAGES}
+
+
+def holder(api: Api) -> str:
+    answer = api.call("GET", LEASE.path(SYSTEM, "arklex-operator"))
+    return str(answer.body.get("spec", {}).get("holderIdentity") or "")
+
+
+def leads(api: Api, process: Operator) -> bool:
+    return holder(api).startswith(f"operator-{process.health}_")
+
+
+def test_one_leads_and_another_takes_over_at_once(api: Api, rights: Path, settings: dict[str, str]) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(operator(rights, **settings))
+        second = stack.enter_context(operator(rights, **settings))
+        assert leads(api, first)
+        assert first.metric("arklex_operator_leader") == 1 and second.metric("arklex_operator_leader") == 0
+        assert first.stop() == 0
+        until(lambda: leads(api, second), "the other leads", second)
+        space = Space(api, api.namespace(), second)
+        space.apply()
+        space.until_children()
+
+
+def test_a_killed_leader_is_followed_and_a_frozen_one_ends_itself(api: Api, rights: Path, settings: dict[str, str]) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(operator(rights, **settings))
+        second = stack.enter_context(operator(rights, **settings))
+        until(lambda: leads(api, first), "the first leads", first)
+        first.process.send_signal(signal.SIGSTOP)
+        until(lambda: leads(api, second), "the second leads", second)
+        first.process.send_signal(signal.SIGCONT)
+        assert first.process.wait(60) == 70
+        third = stack.enter_context(operator(rights, **settings))
+        second.stop(signal.SIGKILL)
+        until(lambda: leads(api, third), "the third leads", third)
+
+
+def test_sigterm_ends_a_standby_and_one_that_has_just_begun(api: Api, rights: Path, settings: dict[str, str]) -> None:
+    with operator(rights, **settings), operator(rights, **settings) as standby:
+        assert standby.stop() == 0
+    with operator(rights, **settings) as leader:
+        until(lambda: leads(api, leader), "it leads", leader)
+        assert leader.stop() == 0
+        assert holder(api) == ""
+
+
+def test_nothing_waits_for_an_operator_that_does_not_run(api: Api, rights: Path, settings: dict[str, str]) -> None:
+    with operator(rights, **settings) as process:
+        space = Space(api, api.namespace(), process)
+        space.apply()
+        space.until_children()
+    assert all("finalizers" not in (space.get(kind, "w-worker") or {})["metadata"] for kind in CHILDREN)
+    space.delete(WORKER, "w")
+    assert space.get(WORKER, "w") is None
+
+
+def test_an_api_server_that_was_away_is_caught_up_with(
+    plane: ControlPlane, api: Api, rights: Path, settings: dict[str, str]
+) -> None:
+    with operator(rights, **settings, ARKLEX_LEADER_SECONDS="60") as process:
+        until(lambda: leads(api, process), "it leads", process)
+        space = Space(api, api.namespace(), process)
+        space.apply("before")
+        space.until_children("before")
+        plane.stop_apiserver()
+        plane.start_apiserver()
+        later = Space(Api(plane.kubeconfig), space.namespace, process)
+        later.apply("after")
+        later.until_children("after")
+        assert process.process.poll() is None
+        later.api.close()
+
+
+def test_an_image_of_ours_rolls_one_worker_at_a_time(api: Api, rights: Path, settings: dict[str, str]) -> None:
+    namespace = api.namespace()
+    names = ("a", "b", "c")
+
+    def image(name: str) -> str:
+        found = space.get(DEPLOYMENT, f"{name}-worker") or {}
+        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def rolled() -> int:
+        return sum(image(name).endswith(":2") for name in names)
+
+    def until_rolled(count: int) -> None:
+        until(lambda: rolled() >= count, f"{count} with the new image", space.process)
+
+    def finish() -> None:
+        """What a cluster with nodes would do: all pods are new and ready."""
+        for name in names:
+            found = space.get(DEPLOYMENT, f"{name}-worker") or {}
+            count = dict.fromkeys(
+                ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), found["spec"]["replicas"]
+            )
+            body = {"status": {**count, "observedGeneration": found["metadata"]["generation"]}}
+            space.patch(DEPLOYMENT, f"{name}-worker", body, "status")
+
+    only = {**settings, "ARKLEX_NAMESPACES": namespace}
+    with operator(rights, **only) as process:
+        space = Space(api, namespace, process)
+        for name in names:
+            space.apply(name, scaling={"minReplicas": 1})
+            space.until_children(name)
+        finish()
+    with operator(rights, **{**only, "ARKLEX_IMAGES": IMAGES.replace("arklex/worker:1", "arklex/worker:2")}) as process:
+        space = Space(api, namespace, process)
+        for expected in (1, 2, 3):
+            until_rolled(expected)
+            time.sleep(1)
+            assert rolled() == expected
+            finish()
+
+
+async def test_what_is_left_of_the_gone_is_swept(redis_url: str, plane: ControlPlane) -> None:
+    client = Redis.from_url(redis_url)
+    workers, graphs = Shelf(WORKER), Shelf(TASK_GRAPH)
+    workers.put({"metadata": {"namespace": "lives", "name": "w", "uid": "1", "resourceVersion": "1"}})
+    graphs.put({"metadata": {"namespace": "graphs", "name": "g", "uid": "2", "resourceVersion": "1"}})
+    kept = {"arklex:{lives}:jobs:w", "arklex:{lives}:results", "arklex:{graphs}:results", "arklex:{far}:results", "other"}
+    gone = {"arklex:{lives}:jobs:old", "arklex:{lives}:pods:old", "arklex:{dead}:results", "arklex:{dead}:cache:k"}
+    for key in kept | gone:
+        await client.set(key, "x")
+    await client.acl_setuser("arklex-dead", enabled=True, nopass=True, keys=["arklex:{dead}:*"])
+    await client.acl_setuser("arklex-admin", enabled=True, nopass=True, keys=["*"])
+    removed: list[str] = []
+    served = ("lives", "graphs", "dead", "admin")
+    sweeper = Sweeper(client, workers, graphs, served, list, removed.append, patience=0.2)
+    assert await sweeper.sweep() == 0
+    await asyncio.sleep(0.3)
+    assert await sweeper.sweep() == len(gone)
+    assert {key.decode() async for key in client.scan_iter()} == kept
+    assert removed == ["dead"]
+    for name in ("arklex-dead", "arklex-admin"):
+        await client.acl_deluser(name)
+    await client.aclose()
+
+
+async def test_a_client_says_why_it_has_no_answer(plane: ControlPlane) -> None:
+    client = await Client.connect(kubeconfig=plane.kubeconfig)
+    assert await client.get(WORKER, "default", "nobody") is None
+    assert await client.delete(WORKER, "default", "nobody", uid="x") is False
+    await client.aclose()
