@@ -20,7 +20,7 @@ PATIENCE = 90.0
 
 
 class Operator:
-    """One process of ``arklex-operator``; its log is what it printed. It has a Lease of its own, so that none waits for another's."""
+    """One process of ``arklex-operator``; its log is what it printed. It has a Lease of its own: none waits for another's."""
 
     def __init__(self, kubeconfig: Path, log: Path, settings: Mapping[str, str]) -> None:
         self.log_file = log
