@@ -24,6 +24,7 @@ from tests.cluster.bed.programs import cache
 from tests.cluster.bed.store import ctr
 
 PREFIX = "localhost/arklex-bed"
+OCI = "application/vnd.oci.image"
 NAME = "org.opencontainers.image.ref.name"
 ROOT = Path(__file__).parents[3]
 
@@ -147,20 +148,34 @@ def load(place: Place, tags: Iterable[str]) -> None:
 
 
 def layout(tags: list[str]) -> list[dict[str, Any]]:
-    """Put images into the cache's OCI layout, layers that are there already left alone; return their descriptors."""
+    """Put images into the cache's OCI layout, uncompressed, each layer once; return the descriptors of their manifests."""
     folder = cache() / "images/layout"
+    (folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     with locked("images"):
-        known = {one["annotations"][NAME] for one in _index(folder)}
-        for tag in tags:
-            if tag not in known:
-                buildah("push", "--quiet", "--disable-compression", tag, f"oci:{folder}:{tag}")
-        return [one for one in _index(folder) if one["annotations"][NAME] in tags]
+        return [_manifest(folder, tag) for tag in tags]
 
 
-def _index(folder: Path) -> list[dict[str, Any]]:
-    if not (folder / "index.json").exists():
-        return []
-    return list(json.loads((folder / "index.json").read_text())["manifests"])
+def _manifest(folder: Path, tag: str) -> dict[str, Any]:
+    settings = json.loads(buildah("inspect", "--type=image", tag))["Config"].encode()
+    layers = json.loads(settings)["rootfs"]["diff_ids"]
+    if not all(_blob(folder, one).exists() for one in layers):
+        with tempfile.TemporaryDirectory(prefix="arklex-", dir=cache()) as name:
+            buildah("push", "--quiet", "--disable-compression", tag, f"dir:{name}/image")
+            for one in layers:
+                if not _blob(folder, one).exists():
+                    (Path(name) / "image" / one.removeprefix("sha256:")).rename(_blob(folder, one))
+    config = _put(folder, settings, f"{OCI}.config.v1+json")
+    parts = [{"mediaType": f"{OCI}.layer.v1.tar", "digest": one, "size": _blob(folder, one).stat().st_size} for one in layers]
+    manifest = {"schemaVersion": 2, "mediaType": f"{OCI}.manifest.v1+json", "config": config, "layers": parts}
+    found = _put(folder, json.dumps(manifest).encode(), f"{OCI}.manifest.v1+json")
+    return {**found, "annotations": {NAME: tag}}
+
+
+def _put(folder: Path, data: bytes, kind: str) -> dict[str, Any]:
+    name = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    _blob(folder, name).write_bytes(data)
+    return {"mediaType": kind, "digest": name, "size": len(data)}
 
 
 def write_archive(archive: tarfile.TarFile, manifests: list[dict[str, Any]], known: set[str]) -> None:
