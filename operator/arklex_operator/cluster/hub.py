@@ -76,6 +76,7 @@ class Hub:
     monitoring: Monitoring
     watches: dict[Kind, Watch] = field(default_factory=dict)
     reconcilers: list[tuple[Reconciler, int]] = field(default_factory=list)
+    trims: dict[Kind, Trim] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
     tasks: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
 
@@ -84,6 +85,9 @@ class Hub:
         watch = self.watches.get(kind)
         if watch is None:
             watch = self.watches[kind] = Watch(Shelf(kind, trim), labels)
+            self.trims[kind] = trim
+        elif trim not in (without_managers, self.trims[kind]):
+            raise ValueError(f"another controller decides what is kept of {kind.plural}: set it up after this one")
         if changed is not None:
             watch.changed.append(changed)
         return watch.shelf
