@@ -14,6 +14,7 @@ from arklex_api.versions import DIGEST, RERUN
 from arklex_operator.reconcile.taskgraph_read import SCHEDULED
 from tests.apiserver.api import Api, manifest
 from tests.apiserver.operators import PATIENCE, Operator, operator
+from tests.apiserver.test_bounds import FULL
 from tests.controlplane import ControlPlane
 
 pytestmark = pytest.mark.apiserver
@@ -272,3 +273,29 @@ def test_where_nothing_changes_nothing_is_written(space: Space) -> None:
     assert (after[1:], after[0] == before[0]) == (before[1:], False)
     owned = [each["manager"] for each in space.api.get(space.namespace, "TaskGraph", "g0")["metadata"]["managedFields"]]
     assert owned.count("arklex-operator") == 1
+
+
+def test_every_change_of_a_spec_is_judged_and_taken_back(space: Space) -> None:
+    """T11 of reliability.md: each field of a full graph put into a small one and taken out again; nothing is left of it."""
+    base: dict[str, Any] = {"tasks": VALUE}
+    full = FULL["TaskGraph"]["spec"]
+    changes = [{**base, key: value} for key, value in full.items() if key not in ("tasks", "run")]
+    changes += [{"tasks": [task, *VALUE]} for task in full["tasks"]]
+    space.apply(**base)
+    before = {key: value for key, value in space.status().items() if key != "observedGeneration"}
+    for spec in changes:
+        space.apply(**spec)
+        assert space.condition()["status"] in ("True", "False")
+        space.apply(**base)
+        space.accepted("True", "Valid")
+        after = {key: value for key, value in space.status().items() if key != "observedGeneration"}
+        assert _timeless(after) == _timeless(before), spec
+    assert len(changes) > 15 and space.runs() == []
+    lines = space.process.log_file.read_text().splitlines()
+    assert [line for line in lines if "a reconcile failed" in line and space.namespace in line] == []
+
+
+def _timeless(status: dict[str, Any]) -> dict[str, Any]:
+    times = {"lastTransitionTime", "observedGeneration"}
+    conditions = [{key: value for key, value in each.items() if key not in times} for each in status["conditions"]]
+    return {**status, "conditions": conditions}
