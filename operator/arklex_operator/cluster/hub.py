@@ -58,10 +58,13 @@ class Watch:
     events: int = 0
 
     def take(self, type_: str | None, value: Mapping[str, Any]) -> None:
-        """Put one event's object on the shelf, or take it off, and tell of it."""
+        """Put one event's object on the shelf, or take it off, and tell of it.
+
+        What a write of ours has put there before (``Hub.seen``) is told of too: the writer knows it, other controllers do not.
+        """
         value = {"apiVersion": self.shelf.kind.api_version, "kind": self.shelf.kind.name, **value}
         gone, shelf = type_ == "DELETED", self.shelf
-        if shelf.remove(*key_of(value), value["metadata"].get("uid")) if gone else shelf.put(value):
+        if shelf.remove(*key_of(value), value["metadata"].get("uid")) if gone else shelf.put(value) or shelf.has(value):
             for changed in self.changed:
                 changed(value)
 

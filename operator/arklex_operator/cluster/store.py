@@ -49,6 +49,13 @@ class Shelf:
         self._objects[namespace][name] = self._trim(value)
         return True
 
+    def has(self, value: Mapping[str, Any]) -> bool:
+        """Whether this very state of an object is what is known."""
+        known = self.get(*key_of(value))
+        return known is not None and all(
+            known["metadata"].get(field) == value["metadata"].get(field) for field in ("uid", "resourceVersion")
+        )
+
     def remove(self, namespace: str, name: str, uid: str | None = None) -> bool:
         """Forget an object (if it still has this ``uid``); whether it was known."""
         objects = self._objects.get(namespace, {})
