@@ -16,7 +16,7 @@ def message(space: Kube, kind: str, name: str, condition: str, reason: str, pati
 @pytest.mark.parametrize(
     ("tasks", "reason", "says"),
     [
-        ([step("a", "echo", "b"), step("b", "echo", "a")], None, "cycle"),
+        ([step("a", "echo", "b"), step("b", "echo", "a")], None, "circle"),
         ([step("a", worker="nobody")], None, "nobody"),
         ([step("a", "echo", "ghost")], None, "ghost"),
         ([{"name": "a", "value": "${1 +}"}], None, "spec.tasks[0].value"),
@@ -61,7 +61,7 @@ def test_a_pool_that_cannot_start_says_why(space: Kube) -> None:
     [
         ({"serviceAccountName": "default"}, "serviceAccountName"),
         ({"hostNetwork": True}, "hostNetwork"),
-        ({"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}, "hostPath"),
+        ({"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}, "volume"),
         ({"containers": [{"name": "worker", "securityContext": {"privileged": True}}]}, "privileged"),
     ],
     ids=["account", "network", "path", "privileged"],
