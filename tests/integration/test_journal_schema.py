@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from arklex_runtime.errors import DatabaseUnavailable
 from arklex_runtime.state import migrate
-from arklex_runtime.state.ddl import HEAD, REVISIONS, SQLITE_DDL
+from arklex_runtime.state.ddl import HEAD, NEXT, REVISIONS, SQLITE_DDL
 from arklex_runtime.state.journal import open_journal
 from arklex_runtime.state.schema import metadata
 from tests.journals import accept, submit
@@ -95,6 +95,46 @@ async def test_an_older_file_is_migrated_when_it_is_opened(tmp_path: Path) -> No
     await journal.close()
     with sqlite_connection(path) as connection:
         assert differences(connection) == []
+
+
+async def test_a_file_of_the_first_release_keeps_its_runs(tmp_path: Path) -> None:
+    path = tmp_path / "first.db"
+    migrate.upgrade_sqlite(path)
+    with sqlite_connection(path) as connection:
+        migrate.downgrade(connection, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO runs (run_id, graph, namespace, phase, bundle, owner, started_at) "
+            "VALUES ('old', 'g', 'default', 'Running', 'digest', NULL, 1.0)"
+        )
+        connection.exec_driver_sql("INSERT INTO events (run_id, seq, events) VALUES ('old', 1, X'5b5d')")
+    journal = await open_journal(str(path))
+    stored = await journal.load("old")
+    assert stored is not None and (stored.events, stored.row.origin.graph_uid) == ([b"[]"], None)
+    assert await journal.claim("old") == 3
+    await journal.close()
+
+
+async def test_this_release_runs_on_the_next_ones_schema(journal_url: str, tmp_path: Path) -> None:
+    journal = await open_journal(journal_url)
+    await submit(journal, accept("r"))
+    await journal.close()
+    await say_version(journal_url, tmp_path / "journal.db", NEXT)
+    journal = await open_journal(journal_url)
+    assert await journal.load("r") is not None
+    await submit(journal, accept("s"))
+    await journal.close()
+
+
+async def say_version(url: str, path: Path, version: str) -> None:
+    """Let the database say that it has this revision."""
+    if url.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
+        return
+    engine = create_async_engine(make_url(url))
+    async with engine.begin() as server:
+        await server.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'")
+    await engine.dispose()
 
 
 async def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from arklex_runtime.gateway import bodies
 from arklex_runtime.gateway.ports import Desk
 from arklex_runtime.gateway.problems import BadRequest, answer, problem, problem_of
 from arklex_runtime.gateway.token import Token
-from arklex_runtime.orchestrator.attempt import path_of
-from arklex_runtime.state.records import AttemptLog, RunRow
+from arklex_runtime.orchestrator.logs import log_documents
+from arklex_runtime.state.records import RunRow
 
 Count = Callable[[str, int], None]
 """Told of every request: its route, as written below, and the status it was answered with."""
@@ -90,8 +90,8 @@ class Door:
     async def logs(self, request: web.Request) -> web.Response:
         """What attempts logged."""
         namespace, run = request.match_info["namespace"], request.match_info["run"]
-        found = await self._desk.logs(namespace, run, request.query.get("task") or None)
-        return answer(200, {"logs": [log_document(each) for each in found]})
+        found = await self._desk.logs(namespace, run)
+        return answer(200, {"logs": log_documents(found, request.query.get("task") or None)})
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Ask it to end."""
@@ -126,8 +126,3 @@ def _row(row: RunRow) -> dict[str, Any]:
         "finishedAt": rfc3339_or_none(row.finished_at),
         "object": row.object_name,
     }
-
-
-def log_document(log: AttemptLog) -> dict[str, Any]:
-    """``{task, attempt, pod, node, text}``."""
-    return {"task": path_of(log.key), "attempt": log.attempt, "pod": log.pod, "node": log.node, "text": log.text}

@@ -43,8 +43,8 @@ class Desk(Protocol):
     async def history(self, namespace: str, run_id: str) -> list[dict[str, Any]]:
         """What happened, in order."""
 
-    async def logs(self, namespace: str, run_id: str, task: str | None) -> list[AttemptLog]:
-        """What attempts logged, of all tasks or of one and its items."""
+    async def logs(self, namespace: str, run_id: str) -> list[AttemptLog]:
+        """What attempts logged."""
 
     async def cancel(self, namespace: str, run_id: str, reason: str) -> None:
         """Ask a run to end. Raises RunFinished."""

@@ -13,7 +13,6 @@ from arklex_runtime.engine.program import Program
 from arklex_runtime.errors import ConflictError, GraphNotFoundError, Overloaded, RunNotFound, ValidationError
 from arklex_runtime.gateway.ports import Order
 from arklex_runtime.kube.ports import Origin
-from arklex_runtime.orchestrator.attempt import path_of
 from arklex_runtime.orchestrator.host import Request
 from arklex_runtime.service.ports import Cluster
 from arklex_runtime.service.replica import LocalReplica
@@ -101,10 +100,10 @@ class RuntimeDesk:
         stored, program, _ = await self._replica.host.stored(run_id)
         return history(program, stored.events)
 
-    async def logs(self, namespace: str, run_id: str, task: str | None) -> list[AttemptLog]:
+    async def logs(self, namespace: str, run_id: str) -> list[AttemptLog]:
         """See Desk."""
         await self._check(namespace, run_id)
-        return logs_of(await self._replica.journal.attempt_logs(run_id), task)
+        return await self._replica.journal.attempt_logs(run_id)
 
     async def cancel(self, namespace: str, run_id: str, reason: str) -> None:
         """See Desk."""
@@ -122,13 +121,6 @@ def _accepted(program: Program, given: JSON) -> JSON:
         return program.inputs[program.root].accept({} if given is None else given, "input")
     except ValueError:
         return given
-
-
-def logs_of(logs: list[AttemptLog], task: str | None) -> list[AttemptLog]:
-    """Those of a task, by its path: of all its items, and of what a sub-graph under it logged."""
-    if task is None:
-        return logs
-    return [log for log in logs if (path := path_of(log.key)) == task or path.startswith((f"{task}[", f"{task}/"))]
 
 
 def keyed_id(namespace: str, graph: str, key: str) -> str:

@@ -1,0 +1,75 @@
+"""A TCP proxy that can go silent: connections stay open and nothing comes through, as when a network is cut."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+
+class Proxy:
+    """Forwards to a port of the loopback; ``silent`` holds everything back, ``cut`` ends what is open."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._passing = threading.Event()
+        self._passing.set()
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing comes through."""
+        return not self._passing.is_set()
+
+    @silent.setter
+    def silent(self, value: bool) -> None:
+        (self._passing.clear if value else self._passing.set)()
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        with self._lock:
+            opened, self._open = self._open, set()
+        for each in opened:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def close(self) -> None:
+        """End it."""
+        self._listener.close()
+        self._passing.set()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                return
+            with self._lock:
+                self._open |= {client, server}
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
+
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self._passing.wait()
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def proxy(target: int) -> Iterator[Proxy]:
+    """A proxy to a port of the loopback."""
+    made = Proxy(target)
+    try:
+        yield made
+    finally:
+        made.close()
