@@ -31,6 +31,7 @@ from arklex_runtime.kube.catalog import Catalog, GraphNotAccepted
 from arklex_runtime.kube.conditions import TERMINAL
 from arklex_runtime.kube.objects import Name, Objects, Run
 from arklex_runtime.kube.ports import Origin, Replica
+from arklex_runtime.kube.queueing import Queue
 from arklex_runtime.observability.logs import get_logger
 from arklex_runtime.orchestrator.host import Request
 
@@ -42,6 +43,11 @@ GRAPH_PATIENCE = 30.0
 
 AGAIN = 1.0
 """Seconds until what did not succeed is looked at again."""
+
+FULL = "the runtime drives as many runs as it may: this one waits for room, by spec.priority"
+
+LONGEST = 10.0
+"""Seconds at most between two looks of a run that waits for room."""
 
 CANCEL = "cancel:object"
 """The journal's key of a cancel that an object asks for: by spec.cancel or by being deleted, it is one cancel."""
@@ -99,10 +105,12 @@ class Intake:
         self._log = get_logger("arklex.kube")
         self.seen: dict[str, Seen] = {}
         self.of_run: dict[str, Name] = {}
+        self._queue: Queue[str] = Queue()
 
     def forget(self, uid: str) -> Seen | None:
         """The object has ended, or is gone."""
         seen = self.seen.pop(uid, None)
+        self._queue.leave(uid)
         if seen is not None and seen.run_id is not None:
             self.of_run.pop(seen.run_id, None)
         return seen
@@ -145,14 +153,19 @@ class Intake:
         if model.spec.cancel:
             self._judge(run, seen, Verdict("Cancelled", "Cancelled", "spec.cancel was true before the run was started"))
             return None
+        before = self._queue.join(run.uid, model.spec.priority, seen.since)
+        if before >= self._replica.room:
+            self._judge(run, seen, Verdict("Pending", Overloaded.reason, FULL))
+            return min(LONGEST, 0.5 + 0.02 * before)
         try:
             run_id = await self._start(run, model)
         except Overloaded as error:
-            self._judge(run, seen, Verdict("Pending", error.reason, str(error)))
+            self._judge(run, seen, Verdict("Pending", error.reason, FULL))
             return max(error.retry_after, 0.5)
         except DatabaseUnavailable:
             raise
         except ArklexError as error:
+            self._queue.leave(run.uid)
             return self._wait_for(run, model, seen, error)
         if run_id is not None:
             self._has(run, seen, run_id, adopted=False)
@@ -183,6 +196,7 @@ class Intake:
 
     def _has(self, run: Run, seen: Seen, run_id: str, *, adopted: bool) -> None:
         seen.run_id, seen.verdict = run_id, None
+        self._queue.leave(run.uid)
         self.of_run[run_id] = run.key
         self._teller.started(run, run_id, adopted=adopted)
 

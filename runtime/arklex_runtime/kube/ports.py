@@ -72,6 +72,10 @@ class Replica(Protocol):
     def replicas(self) -> int:
         """Living replicas, this one included."""
 
+    @property
+    def room(self) -> int:
+        """How many more runs this replica takes now."""
+
     def listen(self, listener: Listener) -> None:
         """Tell ``listener`` of every durable event of every run that this replica owns, the last one included."""
 

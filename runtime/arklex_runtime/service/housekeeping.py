@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from arklex_runtime.errors import DatabaseUnavailable
+from arklex_runtime.scaling.memory import MemoryMonitor
 from arklex_runtime.service.replica import LocalReplica
 from arklex_runtime.service.settings import Settings
 
@@ -17,6 +18,8 @@ BREATH = 0.1
 """Seconds between two batches of deletions."""
 TIDY = 10
 """Looks of retention between two rounds of what else is left over."""
+MEMORY = 0.9
+"""Share of the memory limit; the caches are cleared from 0.8 on."""
 MARGIN = 1.0
 """Seconds before it is due that a parked run wakes."""
 
@@ -61,6 +64,21 @@ class Parking:
         finally:
             self._replica.starting.discard(run_id)
             driver.ended.cancel()
+
+
+class Memory:
+    """Past MEMORY of the limit no more runs are taken, until caches were cleared and runs ended."""
+
+    def __init__(self, replica: LocalReplica, monitor: MemoryMonitor | None = None) -> None:
+        self._replica = replica
+        self._monitor = monitor or MemoryMonitor()
+
+    async def look(self) -> None:
+        """Look at the cgroup."""
+        crowded = self._monitor.get_memory_usage() > MEMORY
+        if crowded and not self._replica.crowded:
+            log.warning("short of memory: no more runs are taken", extra={"runs": len(self._replica.host.runs)})
+        self._replica.crowded = crowded
 
 
 class Retention:

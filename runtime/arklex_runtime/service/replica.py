@@ -35,6 +35,8 @@ class LocalReplica:
         self.metrics = metrics
         self.members: list[str] = [journal.owner]
         self.draining = False
+        self.crowded = False
+        """Whether memory is short; kept fresh by the housekeeping."""
         self.starting: set[str] = set()
         self._most_runs = most_runs
         self._listeners: list[Listener] = []
@@ -56,6 +58,13 @@ class LocalReplica:
         """Living replicas, this one included."""
         return max(1, len(self.members))
 
+    @property
+    def room(self) -> int:
+        """How many more runs this replica takes now."""
+        if self.draining or self.crowded:
+            return 0
+        return max(0, self._most_runs - len(self.host.runs) - len(self.starting))
+
     def listen(self, listener: Listener) -> None:
         """Tell ``listener`` of every durable event of every run that this replica owns."""
         self._listeners.append(listener)
@@ -69,7 +78,9 @@ class LocalReplica:
         """Raises Overloaded while this replica takes no more runs."""
         if self.draining:
             raise Overloaded("this replica is going down: ask again", 1.0)
-        if len(self.host.runs) + len(self.starting) >= self._most_runs:
+        if self.crowded:
+            raise Overloaded("this replica is short of memory: ask again", 2.0)
+        if self.room <= 0:
             raise Overloaded(f"this replica drives {self._most_runs} runs already, as many as it may", 2.0)
 
     async def start(self, program: Program, request: Request, origin: Origin) -> str:

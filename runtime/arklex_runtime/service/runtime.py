@@ -16,7 +16,7 @@ from arklex_runtime.gateway.token import Token
 from arklex_runtime.orchestrator.host import RunHost
 from arklex_runtime.orchestrator.remote import RemoteBench
 from arklex_runtime.service.desk import RuntimeDesk
-from arklex_runtime.service.housekeeping import PARKING, RETENTION, Parking, Retention, every
+from arklex_runtime.service.housekeeping import PARKING, RETENTION, Memory, Parking, Retention, every
 from arklex_runtime.service.metrics import Metrics
 from arklex_runtime.service.ports import Cluster
 from arklex_runtime.service.replica import LocalReplica
@@ -121,6 +121,7 @@ class Runtime:
                     group.create_task(takeover.run(self._beaten)),
                     group.create_task(cluster.run()),
                     group.create_task(every(PARKING, Parking(replica, settings.park_after).look)),
+                    group.create_task(every(PARKING, Memory(replica).look)),
                     group.create_task(every(RETENTION, Retention(replica, settings).look)),
                 ]
                 door = Door(RuntimeDesk(replica, cluster), Token(settings.token), self._count)

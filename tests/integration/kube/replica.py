@@ -37,6 +37,7 @@ class SmallReplica:
 
     def __init__(self, name: str, world: World, orchestrator: Orchestrator, host: RunHost) -> None:
         self.name = name
+        self.most_runs = 1000
         self.started: list[str] = []
         self._world = world
         self._orchestrator = orchestrator
@@ -74,6 +75,10 @@ class SmallReplica:
     @property
     def replicas(self) -> int:
         return max(1, len(self._world.living))
+
+    @property
+    def room(self) -> int:
+        return self.most_runs - len(self._host.runs)
 
     def mute(self) -> None:
         """Die as far as reports go."""

@@ -157,3 +157,20 @@ async def test_a_terminal_status_is_never_run_again(bed: Bed) -> None:
         await bed.phase("tgr/new", "Succeeded")
         assert running.replica.started == ["new"]
         assert (await bed.status("tgr/old"))["runId"] == "elsewhere"
+
+
+async def test_runs_wait_for_room_and_go_by_priority(bed: Bed) -> None:
+    gate = Gate()
+    async with bed.replica(gate=gate, echo=lambda inputs: inputs) as running:
+        running.replica.most_runs = 1
+        await bed.apply(worker("gate"), worker("echo"), graph("g", call("wait", "gate")), graph("e", call("a")))
+        await bed.apply(run("first", "g"))
+        await bed.phase("tgr/first", "Running")
+        for name, priority in (("low", 1), ("usual", None), ("high", 9)):
+            await bed.apply(run(name, "e", **({} if priority is None else {"priority": priority})))
+            status = await bed.until(f"tgr/{name}", lambda status: bool(status.get("conditions")))
+            assert status["phase"] == "Pending" and conditions(status)["Completed"] == ("False", "Overloaded")
+        gate.open.set()
+        for name in ("low", "usual", "high"):
+            await bed.phase(f"tgr/{name}", "Succeeded")
+        assert running.replica.started == ["first", "high", "usual", "low"]
