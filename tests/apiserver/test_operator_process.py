@@ -46,7 +46,8 @@ def api(plane: ControlPlane) -> Iterator[Api]:
 
 @pytest.fixture
 def settings(redis_process: RedisServer) -> dict[str, str]:
-    return {"ARKLEX_REDIS_URL": redis_process.url, "ARKLEX_REDIS_ACL": "managed", "ARKLEX_IMAGES": IMAGES}
+    lease = {"ARKLEX_LEADER_LEASE": "arklex-operator", "ARKLEX_LEADER_SECONDS": "3"}
+    return {"ARKLEX_REDIS_URL": redis_process.url, "ARKLEX_REDIS_ACL": "managed", "ARKLEX_IMAGES": IMAGES, **lease}
 
 
 def holder(api: Api) -> str:
@@ -107,7 +108,7 @@ def test_nothing_waits_for_an_operator_that_does_not_run(api: Api, rights: Path,
 def test_an_api_server_that_was_away_is_caught_up_with(
     plane: ControlPlane, api: Api, rights: Path, settings: dict[str, str]
 ) -> None:
-    with operator(rights, **settings, ARKLEX_LEADER_SECONDS="60") as process:
+    with operator(rights, **{**settings, "ARKLEX_LEADER_SECONDS": "60"}) as process:
         until(lambda: leads(api, process), "it leads", process)
         space = Space(api, api.namespace(), process)
         space.apply("before")

@@ -37,7 +37,13 @@ def broker() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def running(rights: Path, broker: RedisServer) -> Iterator[Operator]:
-    with operator(rights, ARKLEX_REDIS_URL=broker.url, ARKLEX_REDIS_ACL="managed", ARKLEX_IMAGES=IMAGES) as process:
+    with operator(
+        rights,
+        ARKLEX_REDIS_URL=broker.url,
+        ARKLEX_REDIS_ACL="managed",
+        ARKLEX_IMAGES=IMAGES,
+        ARKLEX_LEADER_LEASE="arklex-operator",
+    ) as process:
         yield process
 
 
