@@ -13,10 +13,12 @@ import pytest
 from redis.asyncio import Redis
 
 from arklex_operator.cluster.api import Api as Client
+from arklex_operator.cluster.hub import Watch
 from arklex_operator.cluster.store import Shelf
 from arklex_operator.cluster.sweeper import Sweeper
+from arklex_operator.handlers.watchdog import Watchdog
 from arklex_operator.manifests.kinds import DEPLOYMENT, LEASE, TASK_GRAPH, WORKER
-from tests.apiserver.api import Api
+from tests.apiserver.api import Api, manifest
 from tests.apiserver.operators import Operator, operator
 from tests.apiserver.workers import CHILDREN, IMAGES, SYSTEM, Space, account, until
 from tests.controlplane import ControlPlane
@@ -190,4 +192,26 @@ async def test_a_client_says_why_it_has_no_answer(plane: ControlPlane) -> None:
     client = await Client.connect(kubeconfig=plane.kubeconfig)
     assert await client.get(WORKER, "default", "nobody") is None
     assert await client.delete(WORKER, "default", "nobody", uid="x") is False
+    await client.aclose()
+
+
+async def test_a_watch_that_shows_nothing_is_found_and_mended(plane: ControlPlane, api: Api) -> None:
+    client, namespace = await Client.connect(kubeconfig=plane.kubeconfig), api.namespace()
+    spec = {"type": "custom", "config": {"handler": "m:handle"}}
+    for name in ("seen", "missed"):
+        assert api.create(namespace, manifest("Worker", name, spec)).code == 201
+    told: list[str] = []
+    watch = Watch(Shelf(WORKER), changed=[lambda value: told.append(value["metadata"]["name"])])
+    watch.take(None, api.get(namespace, "Worker", "seen"))
+    watch.take(None, {"metadata": {"namespace": namespace, "name": "gone", "uid": "1", "resourceVersion": "1"}})
+    told.clear()
+    dog = Watchdog(client, [watch], [namespace], grace=0.0)
+    await dog.compare(watch)
+    assert (sorted(told), dog.dead) == (["gone", "missed"], None)
+    assert watch.shelf.get(namespace, "gone") is None and watch.shelf.get(namespace, "missed") is not None
+    assert api.create(namespace, manifest("Worker", "another", spec)).code == 201
+    await dog.compare(watch)
+    assert "the watch of Worker" in str(dog.dead)
+    await dog.compare(watch)
+    assert (dog.dead,) == (None,)
     await client.aclose()
