@@ -51,16 +51,25 @@ class Api:
     def call(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Reply:
         """Send ``body`` (bytes as they are, else as JSON); returns the answer whatever it is."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        self._connection.request(method, path, body=data, headers={"Content-Type": kind, "Accept": "application/json"})
-        answer = self._connection.getresponse()
-        text = answer.read()
-        return Reply(answer.status, json.loads(text) if text else {})
+        code, text = self._send(method, path, data, kind)
+        return Reply(code, json.loads(text) if text else {})
 
     def raw(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """The bytes of an answer, whatever they are."""
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        self._connection.request(method, path, body=body, headers=headers)
-        return self._connection.getresponse().read()
+        return self._send(method, path, body, "application/json")[1]
+
+    def _send(self, method: str, path: str, body: bytes | None, kind: str) -> tuple[int, bytes]:
+        """Status and bytes of an answer. A connection that the server has closed meanwhile is opened again, once."""
+        for first in (True, False):
+            try:
+                self._connection.request(method, path, body=body, headers={"Content-Type": kind, "Accept": "application/json"})
+                answer = self._connection.getresponse()
+                return answer.status, answer.read()
+            except (http.client.HTTPException, OSError) as error:
+                self._connection.close()
+                if not first or not isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+                    raise
+        raise AssertionError("unreachable: the second try returns or raises")
 
     def namespace(self) -> str:
         """A new namespace; returns its name."""
