@@ -7,35 +7,32 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 from arklex_api.base import JSON
 from arklex_runtime.dispatch.jobs import Error, Grant, Job
 from arklex_runtime.dispatch.local import LocalDispatcher
 from arklex_runtime.dispatch.outcome import document, error_document
-from arklex_runtime.dispatch.streams.link import Command, Line, Replies, ReplyError
+from arklex_runtime.dispatch.streams.link import Line
 from arklex_runtime.dispatch.streams.wire import GROUP, Attempt, JobMessage, Keys, ResultMessage
 from arklex_runtime.errors import TaskError
 from arklex_runtime.observability.logs import TaskLog
 from arklex_runtime.pod.capture import Tail
 from arklex_runtime.pod.kinds import Bench
 from arklex_runtime.pod.metrics import PodMetrics
+from arklex_runtime.pod.results import Results
 from arklex_runtime.security.redaction import Redactor
 from arklex_runtime.workers.base import TaskContext
 
 CANCELS = 2000
 """Cancels that are remembered, for claims that arrive after them."""
-RETRY = 0.5
-"""Seconds before a result that Redis did not take is sent again."""
-
 log = logging.getLogger("arklex.pod")
+_TASK_LOG = logging.getLogger("arklex.task")
 
 
 class Held:
     """One attempt. ``over``: its handler has returned, or nobody waits for it; it is held until Redis has the result."""
 
-    __slots__ = ("attempt", "began", "entry", "job", "over", "result", "tail", "timer")
+    __slots__ = ("attempt", "began", "entry", "job", "over", "tail", "timer")
 
     def __init__(self, attempt: Attempt, entry: bytes, job: Job, began: float) -> None:
         self.attempt = attempt
@@ -45,7 +42,6 @@ class Held:
         self.tail = Tail()
         self.timer: asyncio.TimerHandle | None = None
         self.over = False
-        self.result: bytes | None = None
 
 
 class Attempts:
@@ -76,6 +72,7 @@ class Attempts:
         self.tails: dict[int, Tail] = {}
         self.running = 0
         self.bench: Bench
+        self._results: Results[Held | bytes] = Results(line, keys.results, keys.jobs(worker), self._taken, self._wanted)
         self.local = LocalDispatcher(
             self._loop, lambda job: job.lane, lambda job: 0.0, lambda value: redactor().json(value), max_workers=slots
         )
@@ -115,7 +112,7 @@ class Attempts:
         fields = {"run": run, "task": message.task, "attempt": number}
         context = TaskContext(
             run, message.task, message.action, number, message.idem, session=message.session,
-            logger=TaskLog(logging.getLogger("arklex.task"), fields),
+            logger=TaskLog(_TASK_LOG, fields),
         )  # fmt: skip
         return Job(self, key, number, self._worker, message.tool, message.graph, message.inputs, context, message.timeout)
 
@@ -176,11 +173,11 @@ class Attempts:
     def refuse(self, entry: bytes, attempt: Attempt, why: str) -> None:
         """A job that this version cannot read: another pod may be newer."""
         error = document("Unavailable", f"pod {self._pod} cannot read the job: {why}")
-        self._settle(entry, ResultMessage("finished", attempt, self._pod, self._node, error=error).encode())
+        self._results.put(entry, entry, ResultMessage("finished", attempt, self._pod, self._node, error=error).encode())
 
     def release(self, entry: bytes, attempt: Attempt) -> None:
         """Give an attempt that has not started back to its owner."""
-        self._settle(entry, ResultMessage("released", attempt, self._pod, self._node).encode())
+        self._results.put(entry, entry, ResultMessage("released", attempt, self._pod, self._node).encode())
 
     def release_all(self) -> int:
         """Give back what runs, at the end of a drain; how many those were."""
@@ -189,8 +186,7 @@ class Attempts:
             self.local.cancel(held.job)
             self._over(held)
             self._metrics.ended("released", self._loop.time() - held.began)
-            held.result = ResultMessage("released", held.attempt, self._pod, self._node).encode()
-            self._send(held)
+            self._results.put(held, held.entry, ResultMessage("released", held.attempt, self._pod, self._node).encode())
         return len(running)
 
     def _over(self, held: Held) -> None:
@@ -206,39 +202,16 @@ class Attempts:
         self._metrics.ended(outcome or ("succeeded" if error is None else "failed"), took)
         logs = self._redactor().text(held.tail.text())
         message = ResultMessage("finished", held.attempt, self._pod, self._node, output, error, size, logs, round(took, 6))
-        held.result = message.encode()
         held.job.inputs = None
-        self._send(held)
+        self._results.put(held, held.entry, message.encode())
 
     def _say(self, message: ResultMessage) -> None:
         self._line.send(("XADD", self._keys.results, "*", "r", message.encode()))
 
-    def _settle(self, entry: bytes, result: bytes) -> Replies:
-        jobs = self._keys.jobs(self._worker)
-        commands: tuple[Command, ...] = (
-            ("MULTI",),
-            ("XADD", self._keys.results, "*", "r", result),
-            ("XACK", jobs, GROUP, entry),
-            ("XDEL", jobs, entry),
-            ("EXEC",),
-        )
-        return self._line.send(*commands)
+    def _wanted(self, held: Held | bytes) -> bool:
+        return isinstance(held, Held) and self.held.get(held.attempt) is held
 
-    def _send(self, held: Held) -> None:
-        """Until Redis has taken it: twice does no harm, the owner refuses the second."""
-        if self.held.get(held.attempt) is held and held.result is not None:
-            self._settle(held.entry, held.result).add_done_callback(partial(self._sent, held))
-
-    def _sent(self, held: Held, future: Replies) -> None:
-        if future.cancelled():
-            return
-        error: Any = future.exception()
-        if error is None:
-            answer = future.result()[-1]
-            error = answer if isinstance(answer, ReplyError) else next((e for e in answer if isinstance(e, ReplyError)), None)
-        if error is None:
+    def _taken(self, held: Held | bytes) -> None:
+        if isinstance(held, Held):
             self.held.pop(held.attempt, None)
             self._freed()
-            return
-        log.warning("Redis did not take a result: trying again", extra={"error": str(error)})
-        self._loop.call_later(RETRY, self._send, held)

@@ -20,6 +20,7 @@ class PodMetrics:
         self._attempts = Counter(
             "arklex_worker_attempts_total", "Attempts by outcome.", [*LABELS, "outcome"], registry=self.registry
         )
+        self._outcomes: dict[str, Counter] = {}
         self._seconds = Histogram(
             "arklex_worker_attempt_seconds", "Seconds of one attempt.", LABELS, buckets=TASK_BUCKETS, registry=self.registry
         ).labels(*self._labels)
@@ -37,7 +38,10 @@ class PodMetrics:
 
     def ended(self, outcome: str, seconds: float) -> None:
         """An attempt ended: succeeded, failed, timeout, cancelled or released."""
-        self._attempts.labels(*self._labels, outcome).inc()
+        counter = self._outcomes.get(outcome)
+        if counter is None:
+            counter = self._outcomes[outcome] = self._attempts.labels(*self._labels, outcome)
+        counter.inc()
         self._seconds.observe(seconds)
 
     def text(self) -> bytes:

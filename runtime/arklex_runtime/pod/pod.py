@@ -32,6 +32,8 @@ from arklex_runtime.workers.base import WorkerServices
 
 BLOCK = 5.0
 """Seconds that a read waits on the server."""
+FRESH = 5.0
+"""Seconds for which the secrets' files are not looked at again for values to redact; they may be rotated."""
 LAST = 5.0
 """Seconds that the end of a drain waits for Redis to take what is left."""
 
@@ -72,6 +74,7 @@ class Pod:
             settings.worker, services, self.attempts.tails, lambda graph: SharedTools(self._line, self._keys, graph)
         )
         self._known: frozenset[str] = frozenset()
+        self._stale, self._given = 0.0, 0
         self._redact = Redactor()
         self._memory = memory or MemoryManager(also=(self.attempts.bench.clear_caches,))
         self._full = False
@@ -84,9 +87,13 @@ class Pod:
         self.metrics.watch(lambda: self.attempts.running, lambda: self._loop.time() - self._beaten)
 
     def _redactor(self) -> Redactor:
-        known = self._secrets.all_values()
-        if known != self._known:
-            self._known, self._redact = known, Redactor(known)
+        """Of the values as the files had them a moment ago, and of all that were ever given."""
+        now, given = self._loop.time(), len(self._secrets.values())
+        if now >= self._stale or given != self._given:
+            self._stale, self._given = now + FRESH, given
+            known = self._known | self._secrets.all_values()
+            if known != self._known:
+                self._known, self._redact = known, Redactor(known)
         return self._redact
 
     def stop(self) -> None:
