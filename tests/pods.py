@@ -63,6 +63,7 @@ class PodProcess:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    worker: str = ""
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -133,7 +134,7 @@ class Cluster:
                 [sys.executable, "-m", "arklex_runtime.cli", "worker"],
                 env={**os.environ, **own}, stdout=out, stderr=out, cwd=self.folder,
             )  # fmt: skip
-        pod = PodProcess(name, process, log)
+        pod = PodProcess(name, process, log, worker_.metadata.name)
         self.pods.append(pod)
         return pod
 

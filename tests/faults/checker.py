@@ -29,6 +29,7 @@ OK, FAILED, LOST, INTERRUPTED = "ok", "failed", "lost", "interrupted"
 class Findings:
     """What one check found. ``violations`` are sentences that begin with the invariant.
 
+    ``unheard`` are attempts that a pod began and nobody heard of: it and Redis were hit at once, and it ran again, uncharged.
     ``interrupted`` are the attempts that a death or a stop ended, ``lost`` those that a death ended.
     """
 
@@ -39,6 +40,7 @@ class Findings:
     interrupted: int = 0
     lost: int = 0
     duplicates: int = 0
+    unheard: int = 0
     refused: int = 0
 
 
@@ -126,12 +128,14 @@ def _dependencies(task: TaskState) -> list[TaskState]:
 class Check:
     """One run's journal against its lines in the ledger."""
 
-    def __init__(self, fold: Fold, entries: list[Entry]) -> None:
+    def __init__(self, fold: Fold, entries: list[Entry], remote: bool = False) -> None:
+        self._remote = remote
+        self.unheard = 0
         self.fold = fold
         self.entries = entries
         self.violations = [*fold.violations, *fold.limits()]
         self.duplicates = 0
-        self._ends = {(e.task, e.attempt): e.place for e in entries if e.kind == END and e.ok}
+        self._ends = {(e.task, e.attempt): e.place for e in reversed(entries) if e.kind == END and e.ok}
         self._keys()
         self._terminal()
         begun: Counter[tuple[str, int]] = Counter()
@@ -173,7 +177,9 @@ class Check:
         if fate is None or unit is None:
             self._wrong("I6", entry, "began, but its start is not in the journal")
             return
-        if times > 1:
+        if times > 1 and self._remote:
+            self.unheard += 1
+        elif times > 1:
             self._wrong("I5", entry, "began twice")
         self.duplicates += fate in (LOST, INTERRUPTED)
         for other, attempt in ((a, n) for (a, n), f in self.fold.fates.items() if f == OK and a == entry.task):
@@ -192,8 +198,11 @@ class Check:
                     self._wrong("I4", entry, f"began before {path} had ended")
 
 
-async def check(db: str, ledger: Path, runs: Iterable[str] = ()) -> Findings:
-    """Check every run that was acknowledged, and those of ``runs`` that exist."""
+async def check(db: str, ledger: Path, runs: Iterable[str] = (), *, remote: bool = False) -> Findings:
+    """Check every run that was acknowledged, and those of ``runs`` that exist.
+
+    ``remote``: attempts run in pods, whose word that one has begun may be lost with Redis.
+    """
     entries: dict[str, list[Entry]] = defaultdict(list)
     for entry in read_ledger(ledger):
         entries[entry.run].append(entry)
@@ -208,7 +217,7 @@ async def check(db: str, ledger: Path, runs: Iterable[str] = ()) -> Findings:
                     f"I1 {run_id} was acknowledged and is gone" if run_id in acknowledged else f"{run_id}: none"
                 )
                 continue
-            _add(findings, Check(Fold(Program.load(stored.document), stored), entries[run_id]))
+            _add(findings, Check(Fold(Program.load(stored.document), stored), entries[run_id], remote))
     finally:
         await journal.close()
     return findings
@@ -223,6 +232,7 @@ def _add(findings: Findings, one: Check) -> None:
     findings.interrupted += sum(fate in (LOST, INTERRUPTED) for fate in fold.fates.values())
     findings.lost += sum(fate == LOST for fate in fold.fates.values())
     findings.duplicates += one.duplicates
+    findings.unheard += one.unheard
     findings.refused += fold.state.refused
 
 

@@ -124,10 +124,26 @@ class Attempts:
             held.timer = self._loop.call_later(job.timeout, self._time_out, held)
         grant = self.local.acquire(job)
         if grant is Grant.GRANTED:
-            self.local.launch(job)
+            self._loop.call_soon(self._launch, held)
         elif grant is Grant.REFUSED:
             self._over(held)
             self._conclude(held, None, 0, job.refusal)
+
+    def _launch(self, held: Held) -> None:
+        """In the loop's next turn: by then ``started`` is written."""
+        if not held.over:
+            self.local.launch(held.job)
+
+    def say_again(self) -> None:
+        """After a loss of the connection: what was said last may not have been heard."""
+        for held in self.held.values():
+            if not held.over:
+                self._say(ResultMessage("started", held.attempt, self._pod, self._node))
+
+    def emptied(self, seconds: float) -> None:
+        """Redis has lost its data: say what runs, and what ended in the last ``seconds``."""
+        self.say_again()
+        self._results.say_again(seconds)
 
     def granted(self, job: Job) -> None:
         """A thread came free."""

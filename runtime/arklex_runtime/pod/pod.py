@@ -60,7 +60,7 @@ class Pod:
         self.metrics = PodMetrics(settings.namespace, settings.name, spec.concurrency)
         self._secrets = SecretResolver(SecretFolder(settings.secrets), {})
         self._http = HttpSessions()
-        self._line = Line(settings.address, f"{settings.pod}-results", on_up=self._beat_now)
+        self._line = Line(settings.address, f"{settings.pod}-results", on_up=self._connected)
         self._claims = Line(settings.address, f"{settings.pod}-claims", patience=BLOCK + 5)
         self._control = Line(settings.address, f"{settings.pod}-control", patience=BLOCK + 5)
         self._freed = asyncio.Event()
@@ -83,6 +83,7 @@ class Pod:
         self._version = _version()
         self._heard_to = b"0-0"
         self._beat = 0
+        self._known_to_redis = False
         self._beaten = self._loop.time()
         self.metrics.watch(lambda: self.attempts.running, lambda: self._loop.time() - self._beaten)
 
@@ -154,6 +155,7 @@ class Pod:
         for _, entries in reply or ():
             for entry, fields in entries:
                 self._take(entry, fields)
+        self._line.flush()
 
     async def _refused(self, error: str) -> None:
         """A missing group is made at the stream's end: what is in the stream may run elsewhere, its owner looks after it."""
@@ -198,8 +200,9 @@ class Pod:
                 with contextlib.suppress(BadMessage):
                     self.attempts.cancel(Cancel.decode(fields_of(fields).get(b"c", b"")).attempt)
 
-    def _beat_now(self) -> None:
+    def _connected(self) -> None:
         self._beat_soon.set()
+        self.attempts.say_again()
 
     async def _pulse(self) -> None:
         """Beat every quarter of a lease, and at once after a connection was made."""
@@ -219,6 +222,10 @@ class Pod:
         if isinstance(reply, ReplyError):
             log.error("Redis does not take the heartbeat", extra={"error": str(reply)})
             return
+        if reply == 1 and self._known_to_redis:
+            log.warning("Redis has lost its data: saying again what runs and what has ended lately")
+            self.attempts.emptied(self._settings.lease)
+        self._known_to_redis = True
         silence, self._beaten = self._loop.time() - self._beaten, self._loop.time()
         if silence > self._settings.lease:
             words = "was silent for longer than a lease: attempts may have been given to others"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -13,6 +14,8 @@ from arklex_runtime.dispatch.streams.wire import GROUP
 
 RETRY = 0.5
 """Seconds before what Redis did not take is sent again."""
+KEPT, KEPT_BYTES = 1000, 8 << 20
+"""Of results that Redis has taken, for when it forgets them before they are read."""
 MOST_BYTES = 4 << 20
 """In one transaction, unless a single result is larger."""
 
@@ -36,6 +39,21 @@ class Results(Generic[Token]):
         self._taken = taken
         self._wanted = wanted
         self._waiting: list[tuple[Token, bytes, bytes]] = []
+        self._recent: deque[tuple[float, bytes]] = deque()
+        self._kept = 0
+
+    def say_again(self, seconds: float) -> None:
+        """Redis was emptied: what it took in the last ``seconds`` may not have been read. Owners refuse what they had."""
+        since = self._loop.time() - seconds
+        for at, result in self._recent:
+            if at >= since:
+                self._line.send(("XADD", self._results, "*", "r", result))
+
+    def _keep(self, result: bytes) -> None:
+        self._recent.append((self._loop.time(), result))
+        self._kept += len(result)
+        while len(self._recent) > KEPT or self._kept > KEPT_BYTES:
+            self._kept -= len(self._recent.popleft()[1])
 
     def put(self, token: Token, entry: bytes, result: bytes) -> None:
         """Send the result of the jobs stream's ``entry``."""
@@ -74,7 +92,8 @@ class Results(Generic[Token]):
             answer = future.result()[-1]
             error = answer if isinstance(answer, ReplyError) else next((e for e in answer if isinstance(e, ReplyError)), None)
         if error is None:
-            for token, _, _ in group:
+            for token, _, result in group:
+                self._keep(result)
                 self._taken(token)
             return
         log.warning("Redis did not take results: trying again", extra={"error": str(error), "results": len(group)})

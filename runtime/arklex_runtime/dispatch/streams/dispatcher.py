@@ -179,8 +179,8 @@ class StreamsDispatcher:
         """Whether the run ended here, lately."""
         return run_id in self._ended
 
-    def started(self, posting: Posting, entry: bytes) -> None:
-        """A pod has it: commit that."""
+    def started(self, posting: Posting, entry: bytes | None) -> None:
+        """A pod has it: commit that. ``entry`` is its word for it, None where only its heartbeat says so."""
         posting.started, posting.absence, posting.news = True, None, entry
         posting.job.owner.granted(posting.job)
 

@@ -107,6 +107,11 @@ class Link(asyncio.Protocol):
         self._waiting.append((future, len(commands), []))
         return future
 
+    def flush(self) -> None:
+        """Hand what was sent to the socket now: it is written before anything that the loop does after this callback."""
+        if self._out:
+            self._flush()
+
     def close(self) -> None:
         """Close at once."""
         if self._transport is not None:
@@ -153,7 +158,7 @@ class Link(asyncio.Protocol):
 
     def _flush(self) -> None:
         out, self._out = self._out, []
-        if self._transport is not None and not self._transport.is_closing():
+        if out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(out))
 
     def _look(self) -> None:
@@ -220,10 +225,10 @@ class Line:
             return self._link.send(*commands)
         return _failed(self._loop.create_future(), "there is no connection to Redis")
 
-    def drop(self) -> None:
-        """Give the connection up and make another."""
+    def flush(self) -> None:
+        """As Link.flush."""
         if self._link is not None:
-            self._link.close()
+            self._link.flush()
 
     async def aclose(self) -> None:
         """Close for good."""
@@ -242,8 +247,8 @@ class Line:
                 link = await Link.open(self._address, self._name, self._patience)
             except (OSError, ReplyError) as error:
                 log.warning("cannot connect to Redis", extra={"connection": self._name, "error": str(error)})
-                await asyncio.sleep(delay * (0.5 + random.random()))
-                delay = min(2.0, delay * 2)
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                delay = min(1.0, delay * 2)
                 continue
             self._link, delay = link, 0.05
             self._up.set()

@@ -129,6 +129,8 @@ class Sweeper:
             verdict, posting.absence = box.pods.judge(posting.attempt, posting.absence)
             if verdict == "gone":
                 gone.append(posting)
+            elif verdict == "held" and not posting.started:
+                self._dispatcher.started(posting, None)  # the pod's own word for it was lost
         if gone:
             log.warning(
                 "attempts that no pod holds",
