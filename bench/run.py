@@ -9,12 +9,14 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ PEERS = {
     "langgraph": "LangGraph, not durable",
     "langgraph_sqlite": "LangGraph, SQLite, sync",
     "dbos": "DBOS, SQLite",
+    "streams_floor": "floor: redis-py streams, no journal",
+    "arklex_streams": "arklex, distributed, SQLite NORMAL",
 }
 SHAPES = ("chain5", "fan5", "wide1000", "deep1000", "dag500")
 RATIO_TO = "langgraph_sqlite"
@@ -67,6 +71,16 @@ TARGETS = (
     ("chain5 throughput ≥ 40 × LangGraph durable", MEASURES[2], "langgraph_sqlite", 40.0),
     ("wide1000 ≤ 1/10 of LangGraph durable", MEASURES[6], "langgraph_sqlite", 0.1),
     ("deep1000 ≤ 1/20 of LangGraph durable", MEASURES[7], "langgraph_sqlite", 0.05),
+)
+DISTRIBUTED = ("streams_floor", "arklex_streams")
+"""Peers that need redis-server and redis-py; measured where both are there."""
+DISTRIBUTED_TARGETS = (
+    ("distributed chain5 latency ≤ 2 × floor", MEASURES[0], "streams_floor", 2.0),
+    ("distributed chain5 throughput ≥ 1/2 of floor", MEASURES[2], "streams_floor", 0.5),
+    ("distributed fan5 latency ≤ 2 × floor", MEASURES[3], "streams_floor", 2.0),
+    ("distributed fan5 throughput ≥ 1/2 of floor", MEASURES[5], "streams_floor", 0.5),
+    ("distributed wide1000 ≤ 3 × floor", MEASURES[6], "streams_floor", 3.0),
+    ("distributed deep1000 ≤ 2 × floor", MEASURES[7], "streams_floor", 2.0),
 )
 
 
@@ -132,12 +146,19 @@ def short(figure: float) -> str:
 
 def targets(found: dict[str, Found]) -> Iterator[str]:
     """What this project set itself, and what came out."""
-    for words, measure, peer, bound in TARGETS:
-        ours, theirs = value(found, "arklex", measure), value(found, peer, measure)
+    pairs = [("arklex", *target) for target in TARGETS] + [("arklex_streams", *target) for target in DISTRIBUTED_TARGETS]
+    for own, words, measure, peer, bound in pairs:
+        ours, theirs = value(found, own, measure), value(found, peer, measure)
         if ours and theirs:
             ratio = ours / theirs
             met = ratio >= bound if measure.more else ratio <= bound
             yield f"{'met   ' if met else 'MISSED'} {words}: {short(ours)} against {short(theirs)}, {ratio:.3g} ×"
+
+
+def available() -> list[str]:
+    """The peers that can be measured here."""
+    distributed = find_spec("redis") is not None and shutil.which("redis-server") is not None
+    return [peer for peer in PEERS if distributed or peer not in DISTRIBUTED]
 
 
 def machine() -> dict[str, Any]:
@@ -161,7 +182,7 @@ def processor() -> str:
 def main() -> int:
     """Exit code 1 if a peer failed to measure anything."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--peers", type=lambda text: text.split(","), default=list(PEERS))
+    parser.add_argument("--peers", type=lambda text: text.split(","), default=available())
     parser.add_argument("--shapes", type=lambda text: text.split(","), default=list(SHAPES))
     parser.add_argument("--seconds", type=float, default=3.0, help="at most so long for each measurement")
     parser.add_argument("--rounds", type=int, default=1, help="the best of so many, for a machine with other work")
