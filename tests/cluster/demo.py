@@ -76,6 +76,7 @@ def main() -> int:
     subprocess.run(command, cwd=ROOT, input=made, text=True, check=True)
     demo.run(here, f"kubectl apply --filename={EXAMPLE}/hello.yaml", target)
     demo.run(here, "kubectl wait --for=condition=Completed taskgraph/hello --timeout=180s", target)
+    demo.run(here, "kubectl wait --for=jsonpath={.status.readyReplicas}=2 worker/greeter --timeout=60s", target)
     demo.say("this is what it looks like")
     demo.run(here, "kubectl get taskgraphs,workers,taskgraphruns", target)
     demo.run(here, 'kubectl get taskgraph hello --output=jsonpath={.status.lastRun.output}{"\\n"}', target)
