@@ -8,6 +8,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,7 @@ async def play(chaos: Chaos, kinds: list[str]) -> None:
     for which in (0, 0, 1, 1):
         chaos.pod(which)
     for pod in chaos.cluster.pods:
-        await until(lambda pod=pod: pod.said("working"), "a pod")
+        await until(partial(pod.said, "working"), "a pod")
     stack = contextlib.AsyncExitStack()
     try:
         host = await stack.enter_async_context(chaos.cluster.host())

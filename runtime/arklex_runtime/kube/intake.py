@@ -34,6 +34,7 @@ from arklex_runtime.kube.ports import Origin, Replica
 from arklex_runtime.kube.queueing import Queue
 from arklex_runtime.observability.logs import get_logger
 from arklex_runtime.orchestrator.host import Request
+from arklex_runtime.orchestrator.sources import tenant_session
 
 TURN = 2.0
 """Seconds that each replica waits for the one before it in rank."""
@@ -180,7 +181,9 @@ class Intake:
         for run_id in run_ids(run):
             if self.of_run.setdefault(run_id, run.key) != run.key:
                 continue
-            request = Request(spec.query or "", spec.input, spec.context or {}, spec.session_id, run_id)
+            request = Request(
+                spec.query or "", spec.input, spec.context or {}, tenant_session(program.namespace, spec.session_id), run_id
+            )
             try:
                 return await self._replica.start(program, request, origin)
             except ConflictError:

@@ -82,7 +82,7 @@ def _ending(format: Format, out: TextIO | io.TextIOBase, redactor: Callable[[], 
 
     redact: list[Processor] = [] if redactor is None else [_redacting(redactor)]
     if format == "json":
-        trace = structlog.processors.dict_tracebacks
+        trace = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
         return [trace, _as_json, *redact, structlog.processors.JSONRenderer(default=str, ensure_ascii=False)]
     render = structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)
     return [structlog.processors.format_exc_info, _as_json, *redact, render]

@@ -78,3 +78,8 @@ def python_worker(name: str, concurrency: int = 10) -> Worker:
     """The Worker that stands for one registered from Python; ``concurrency``: tasks at once."""
     spec = {"type": "custom", "config": {"handler": "registered:handler"}, "concurrency": concurrency}
     return Worker.model_validate({"apiVersion": API_VERSION, "kind": "Worker", "metadata": {"name": name}, "spec": spec})
+
+
+def tenant_session(namespace: str, session_id: str | None) -> str | None:
+    """The key of a session on a cluster: a namespace's sessions are its own, whatever another one calls its."""
+    return f"{namespace}/{session_id}" if session_id else None

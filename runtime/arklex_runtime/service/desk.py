@@ -14,6 +14,7 @@ from arklex_runtime.errors import ConflictError, GraphNotFoundError, Overloaded,
 from arklex_runtime.gateway.ports import Order
 from arklex_runtime.kube.ports import Origin
 from arklex_runtime.orchestrator.host import Request
+from arklex_runtime.orchestrator.sources import tenant_session
 from arklex_runtime.service.ports import Cluster
 from arklex_runtime.service.replica import LocalReplica
 from arklex_runtime.state.records import AttemptLog, RunRow
@@ -41,7 +42,9 @@ class RuntimeDesk:
         if run_id is not None and (phase := await self._earlier(namespace, run_id, order)):
             return run_id, phase
         program, uid = self._cluster.program_of(namespace, graph)
-        request = Request(order.query, order.input, order.context or {}, order.session_id, run_id)
+        request = Request(
+            order.query, order.input, order.context or {}, tenant_session(program.namespace, order.session_id), run_id
+        )
         try:
             return await self._replica.start(program, request, Origin(uid)), "Running"
         except ConflictError:
@@ -59,7 +62,8 @@ class RuntimeDesk:
             return None
         _, program, state = await self._replica.host.stored(run_id)
         base = state.root.base if state.root is not None else {}
-        given = (order.query, _accepted(program, order.input), order.context or {}, order.session_id)
+        session = tenant_session(program.namespace, order.session_id)
+        given = (order.query, _accepted(program, order.input), order.context or {}, session)
         if given != (base.get("query"), base.get("input"), base.get("context"), found[0].session_id):
             raise ValidationError("Idempotency-Key: was used for another request")
         return found[0].phase
