@@ -98,4 +98,4 @@ def space(kube: Kube, release: Release, request: pytest.FixtureRequest) -> Itera
     inside = kube.within(name)
     inside("create", "configmap", "handlers", f"--from-file=probe.py={HANDLERS}")
     yield inside
-    kube("delete", "namespace", name, "--wait=false")
+    kube("delete", "namespace", name, "--wait=false", "--ignore-not-found")
