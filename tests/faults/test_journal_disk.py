@@ -26,7 +26,7 @@ from tests.journals import accept, outcomes, step, submit
 async def main():
     journal = await open_journal(sys.argv[1])
     await submit(journal, accept("r"))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
     acknowledged, error = 1, None
     while error is None:
         batch = Batch("r", acknowledged + 1, b"x" * 5000, session_id="s", session_patches=[{"n": {"$increment": 1}}])
