@@ -25,8 +25,12 @@ def test_an_upgrade_loses_and_repeats_nothing(release: Release, space: Kube, tmp
         run_id = space.status("taskgraphrun", f"r{n}")["runId"]
         document = release.document(space.namespace, run_id)
         assert {task["attempts"] for task in document["tasks"].values()} == {1}, json.dumps(document, indent=1)
-    after = {pod["metadata"]["name"] for pod in release.kube.all("pods", f"--selector={release.selects('runtime')}")}
-    assert not before & after
+
+    def replaced() -> bool:
+        pods = release.kube.all("pods", f"--selector={release.selects('runtime')}")
+        return not before & {pod["metadata"]["name"] for pod in pods}
+
+    release.kube.until(replaced, "the old replicas are gone")
 
 
 def test_a_namespace_goes_while_no_operator_runs(release: Release, space: Kube) -> None:
