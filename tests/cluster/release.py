@@ -52,7 +52,7 @@ class Release:
 
     helm: tuple[str, ...]
     kube: Kube
-    postgres: PostgresServer
+    postgres: PostgresServer | None
     journal_url: str
     node_address: str
     values: dict[str, Any] = field(default_factory=dict)

@@ -52,6 +52,7 @@ def worker_stopped(release: Release, space: Kube) -> None:
 
 
 def database(release: Release, space: Kube) -> None:
+    assert release.postgres is not None
     release.postgres.stop(signal.SIGKILL)
     release.postgres.start()
 
