@@ -57,5 +57,5 @@ class Convoy:
             status = self.space.until_phase("taskgraphrun", name, ENDED, patience)
             self.ledger.ledger.write(ACCEPTED, status["runId"])
         found = asyncio.run(check(self.journal, self.ledger.path))
-        assert found.violations == []
+        assert not found.violations, "\n".join(found.violations)
         assert (found.runs, found.succeeded) == (self.runs, self.runs)

@@ -108,6 +108,26 @@ async def test_a_pod_that_stalls_has_its_late_results_refused(cluster: Cluster) 
     assert (await checked(cluster, driver)).lost == 2
 
 
+async def test_work_given_to_a_pod_that_stood_still_is_not_begun_twice(cluster: Cluster) -> None:
+    """Redis hands entries to the blocked read of a stopped process: another pod has run them when it goes on."""
+    work = worker(concurrency=2)
+    first = cluster.pod(work)
+    await until(lambda: first.said("working"), "an idle pod")
+    async with cluster.host() as host, cluster.redis() as redis:
+        await asyncio.sleep(0.5)
+        first.signal(signal.SIGSTOP)
+        driver = await begin(host, program(sleeping(0.1, 2), work))
+        cluster.pod(work)
+        document = await ended(driver)
+        first.signal(signal.SIGCONT)
+        await until(lambda: first.said("was silent for longer than a lease: attempts may have been given to others"), "words")
+        await asyncio.sleep(2)
+        assert document["phase"] == "Succeeded" and document["tasks"]["nap"]["attempts"] == 2
+        await redis_is_empty(redis)
+    assert (await checked(cluster, driver)).lost == 0
+    assert begun(cluster) == 2
+
+
 async def test_long_attempts_are_not_run_twice(cluster: Cluster) -> None:
     work = worker(concurrency=10)
     cluster.pod(work)

@@ -34,6 +34,8 @@ BLOCK = 5.0
 """Seconds that a read waits on the server."""
 FRESH = 5.0
 """Seconds for which the secrets' files are not looked at again for values to redact; they may be rotated."""
+SWEPT = 1.0
+"""Seconds that a runtime's sweep takes from a look at heartbeats to what it does about them, at the most."""
 LAST = 5.0
 """Seconds that the end of a drain waits for Redis to take what is left."""
 
@@ -152,10 +154,24 @@ class Pod:
             await self._refused(str(reply))
             return
         self._joined = True
-        for _, entries in reply or ():
-            for entry, fields in entries:
-                self._take(entry, fields)
+        claimed = [claim for _, entries in reply or () for claim in entries]
+        if claimed and self._loop.time() - self._beaten > self._settings.lease:
+            mine = await self._still_mine()
+            claimed = [claim for claim in claimed if claim[0] in mine]
+        for entry, fields in claimed:
+            self._take(entry, fields)
         self._line.flush()
+
+    async def _still_mine(self) -> set[bytes]:
+        """After a silence of a lease: the entries that nobody took from us meanwhile, since we were thought dead.
+
+        Redis gives work to a blocked read of a stopped process too. The beat comes first, and time for whoever has judged us
+        by an older one to have done so.
+        """
+        await self._write_beat()
+        await asyncio.sleep(SWEPT)
+        (reply,) = await self._line.send(("XPENDING", self._jobs, GROUP, "-", "+", 1000, self._settings.pod))
+        return set() if isinstance(reply, ReplyError) else {entry for entry, *_ in reply or ()}
 
     async def _refused(self, error: str) -> None:
         """A missing group is made at the stream's end: what is in the stream may run elsewhere, its owner looks after it."""
