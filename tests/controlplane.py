@@ -59,11 +59,11 @@ class ControlPlane:
         self.start_apiserver()
         self.kubectl("apply", "--server-side", "--force-conflicts", *(f"--filename={path}" for path in CRDS.glob("*.yaml")))
         self.kubectl(
-            "wait", "--for=condition=Established", "--timeout=60s", *(f"crd/{path.stem}" for path in CRDS.glob("*.yaml"))
+            "wait", "--for=condition=Established", "--timeout=150s", *(f"crd/{path.stem}" for path in CRDS.glob("*.yaml"))
         )
         if self._controllers is not None:
             self._start("controllers", components.controller_manager(self._authority, self.url, self._controllers))
-            self.kubectl("wait", "--for=create", "--timeout=60s", "--namespace=default", "serviceaccount/default")
+            self.kubectl("wait", "--for=create", "--timeout=150s", "--namespace=default", "serviceaccount/default")
 
     def start_apiserver(self) -> None:
         """Start the API server again, and wait until it is ready."""
