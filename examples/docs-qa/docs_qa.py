@@ -36,7 +36,11 @@ def list_files(inputs: dict[str, Any]) -> dict[str, Any]:
     folder = Path(inputs["folder"])
     if not folder.is_dir():
         raise TaskError("InvalidInput", f"{folder} is not a folder")
-    return {"files": [{"path": str(path), "name": str(path.relative_to(folder))} for path in sorted(folder.rglob("*.md"))]}
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*.md"))
+    shown = [
+        name for name in names if not any(part.startswith(".") for part in name.parts)
+    ]  # a mounted ConfigMap has hidden ones
+    return {"files": [{"path": str(folder / name), "name": str(name)} for name in shown]}
 
 
 def read_file(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -71,7 +73,7 @@ def release(
     except AssertionError as failure:
         raise AssertionError(f"{failure}\n{diagnosis.of(inside)}") from None
     yield one
-    if not target.bed:
+    if not target.bed and kube.get("namespace", SYSTEM):
         one.uninstall()
         kube("delete", "namespace", SYSTEM, "--wait=false")
 
@@ -99,3 +101,14 @@ def space(kube: Kube, release: Release, request: pytest.FixtureRequest) -> Itera
     inside("create", "configmap", "handlers", f"--from-file=probe.py={HANDLERS}")
     yield inside
     kube("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture
+def model_url(target: Target) -> Iterator[str]:
+    """Return the URL of the small model's server, as pods reach it."""
+    command = [sys.executable, "-m", "arklex_runtime.demo.model_server", "--host", target.address]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.kill()

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,17 +12,6 @@ from tests.cluster.target import Target
 
 KEY = "sk-canary-0815"
 LABELS = ["greeting", "complaint"]
-
-
-@pytest.fixture
-def model_url(target: Target) -> Iterator[str]:
-    """Return the URL of the small model's server, as pods reach it."""
-    command = [sys.executable, "-m", "arklex_runtime.demo.model_server", "--host", target.address]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.kill()
 
 
 @pytest.mark.model
