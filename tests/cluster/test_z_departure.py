@@ -13,7 +13,8 @@ def test_it_goes_and_comes_back_and_its_namespace_goes_without_helm(release: Rel
     space.until_phase("taskgraph", "kept", ["Succeeded"])
 
     release.uninstall()
-    assert release.kube.all("pods", f"--selector=app.kubernetes.io/instance={release.name}") == []
+    ours = f"--selector=app.kubernetes.io/instance={release.name}"
+    release.kube.until(lambda: not release.kube.all("pods", ours), "every pod of the release has ended")
     assert release.kube.get("apiservice", APISERVICE) is None
     assert space.status("taskgraph", "kept")["phase"] == "Succeeded", "CRDs and objects are kept"
     assert space.get("deployment", "probe-worker") is not None, "a pool goes on without its operator"
