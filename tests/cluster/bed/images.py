@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -26,6 +27,10 @@ from tests.cluster.bed.store import ctr
 PREFIX = "localhost/arklex-bed"
 OCI = "application/vnd.oci.image"
 NAME = "org.opencontainers.image.ref.name"
+KEPT = 4
+"""So many images of a name stay in the store: several clones may be at work."""
+LAYOUT_SIZE = 6 << 30
+"""With more bytes, the layout of layers ready for containerd begins anew."""
 ROOT = Path(__file__).parents[3]
 
 
@@ -76,7 +81,17 @@ def made(name: str, parts: Iterable[str | bytes], make: Callable[[str], None], a
             print(f"image {name}: building ({about})", flush=True)
             make(tag)
             print(f"image {name}: built in {time.monotonic() - started:.0f} s", flush=True)
+            forget_old(name)
     return tag
+
+
+def forget_old(name: str) -> None:
+    """Remove all but the newest images of a name; one that others are built on stays."""
+    form, repository = "{{.CreatedAtRaw}}|{{.Name}}:{{.Tag}}", f"{PREFIX}/{name}"
+    rows = [line.split("|") for line in buildah("images", "--format", form).splitlines()]
+    for _, tag in sorted((row for row in rows if row[1].startswith(f"{repository}:")), reverse=True)[KEPT:]:
+        with contextlib.suppress(BuildFailed):
+            buildah("rmi", tag)
 
 
 def from_folder(folder: Path, tag: str, *settings: str) -> None:
@@ -150,9 +165,11 @@ def load(place: Place, tags: Iterable[str]) -> None:
 def layout(tags: list[str]) -> list[dict[str, Any]]:
     """Put images into the cache's OCI layout, uncompressed, each layer once; return the descriptors of their manifests."""
     folder = cache() / "images/layout"
-    (folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
-    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     with locked("images"):
+        if sum(file.stat().st_size for file in (folder / "blobs").rglob("*")) > LAYOUT_SIZE:
+            shutil.rmtree(folder)
+        (folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+        (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
         return [_manifest(folder, tag) for tag in tags]
 
 
