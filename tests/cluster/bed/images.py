@@ -86,7 +86,8 @@ def made(name: str, parts: Iterable[str | bytes], make: Callable[[str], None], a
 
 
 def forget_old(name: str) -> None:
-    """Remove all but the newest images of a name; one that others are built on stays."""
+    """Remove all but the newest images of a name; one that others are built on stays. The lock must be held."""
+    buildah("rm", "--all")  # what interrupted builds left; no other runs, for the lock
     form, repository = "{{.CreatedAtRaw}}|{{.Name}}:{{.Tag}}", f"{PREFIX}/{name}"
     rows = [line.split("|") for line in buildah("images", "--format", form).splitlines()]
     for _, tag in sorted((row for row in rows if row[1].startswith(f"{repository}:")), reverse=True)[KEPT:]:
