@@ -70,13 +70,20 @@ class Release:
         """What the names of its objects begin with."""
         return self.name if "arklex" in self.name else f"{self.name}-arklex"
 
+    def token(self) -> str:
+        """The door's."""
+        secret = self.kube.get("secret", f"{self.fullname}-door") or {}
+        return base64.b64decode(secret["data"]["token"]).decode()
+
+    def door_url(self) -> str:
+        """Where the door is, as nodes reach it."""
+        service = self.kube.get("service", f"{self.fullname}-runtime") or {}
+        return f"http://{service['spec']['clusterIP']}:8080"
+
     def document(self, namespace: str, run_id: str) -> dict[str, Any]:
         """A run's document, asked of the door with the release's token."""
-        secret = self.kube.get("secret", f"{self.fullname}-door") or {}
-        token = base64.b64decode(secret["data"]["token"]).decode()
-        service = self.kube.get("service", f"{self.fullname}-runtime") or {}
-        url = f"http://{service['spec']['clusterIP']}:8080/v1/namespaces/{namespace}/runs/{run_id}"
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+        url = f"{self.door_url()}/v1/namespaces/{namespace}/runs/{run_id}"
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.token()}"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             return dict(json.load(answer))
 
