@@ -150,7 +150,7 @@ def chart(shell: Shell) -> None:
     """The chart, rendered by helm and before a real API server."""
     if reason := refusal("programs"):
         raise LeftOut(reason)
-    shell.against_servers(PYTHON, "-m", "pytest", "tests/helm", *SIDE_BY_SIDE)
+    shell.against_servers(PYTHON, "-m", "pytest", "tests/helm")
 
 
 def cluster(shell: Shell) -> None:

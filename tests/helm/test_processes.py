@@ -33,7 +33,7 @@ def test_a_process_is_ready_with_what_the_chart_tells_it(
     for name in ("password", "token"):
         (tmp_path / name).write_text("" if name == "password" else "a-token-of-the-door-that-is-long-enough")
     kubeconfig = str(plane.service_account(NAMESPACE, f"arklex-{component}"))
-    ready, other, door = free_port(), free_port(), free_port()
+    ready, door = free_port(), free_port()
     here = {
         "POD_NAME": f"arklex-{component}-0",
         "POD_NAMESPACE": NAMESPACE,
@@ -44,8 +44,7 @@ def test_a_process_is_ready_with_what_the_chart_tells_it(
         "ARKLEX_DOOR_TOKEN_FILE": str(tmp_path / "token"),
         "ARKLEX_JOURNAL_URL": f"sqlite:///{tmp_path / 'journal.db'}",
         "ARKLEX_DOOR_PORT": str(door),
-        "ARKLEX_METRICS_PORT": str(ready if component == "runtime" else other),
-        "ARKLEX_ADMIN_PORT": str(ready),
+        "ARKLEX_METRICS_PORT": str(ready),
     }
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **told, **here}
     log = tmp_path / "log"
