@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ class Replicas:
     _thread: threading.Thread | None = None
 
     def __enter__(self) -> Replicas:
+        """The first look is over when this returns."""
+        self._look()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
@@ -31,10 +34,11 @@ class Replicas:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.5):
-            try:
-                found = self.space.get("deployment", self.deployment)
-            except KubectlFailed:
-                continue
+            self._look()
+
+    def _look(self) -> None:
+        with contextlib.suppress(KubectlFailed):
+            found = self.space.get("deployment", self.deployment)
             if found is not None:
                 count = found["spec"].get("replicas", 1)
                 if not self.changes or self.changes[-1][1] != count:
