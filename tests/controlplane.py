@@ -92,7 +92,7 @@ class ControlPlane:
 
     def kubectl(self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
         """Run kubectl, as the administrator unless told otherwise; return what it prints. Raises AssertionError."""
-        done = self._kubectl(arguments, stdin, kubeconfig or self.kubeconfig, 120)
+        done = self._kubectl(arguments, stdin, kubeconfig or self.kubeconfig, 180)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -67,7 +67,7 @@ class Api:
                 return answer.status, answer.read()
             except (http.client.HTTPException, OSError) as error:
                 self._connection.close()
-                if not first or not isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+                if not first or not isinstance(error, http.client.RemoteDisconnected | ConnectionError | ssl.SSLError):
                     raise
         raise AssertionError("unreachable: the second try returns or raises")
 
