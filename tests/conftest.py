@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.cluster.bed import build, programs
+from tests.cluster.bed.programs import Module
 from tests.controlplane import ControlPlane, control_plane
 from tests.services import PostgresServer, RedisServer, postgres_server, redis_server
 
@@ -54,3 +56,20 @@ def running_control_plane() -> Iterator[ControlPlane]:
     """Return a running API server with the CRDs; tests that stop it, or need controllers, start one of their own."""
     with control_plane() as plane:
         yield plane
+
+
+@pytest.fixture(name="module")
+def tiny_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
+    """Return a module that builds in a moment, in a cache of the test's."""
+    monkeypatch.setattr(programs, "MODULES", tmp_path)
+    monkeypatch.setenv("ARKLEX_BED_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("ARKLEX_BED_BIN", raising=False)
+    source = tmp_path / "tiny"
+    (source / "hi").mkdir(parents=True)
+    (source / "go.mod").write_text("module example.com/tiny\n\ngo 1.21\n")
+    (source / "go.sum").write_text("")
+    (source / "hi/main.go").write_text('package main\n\nfunc main() { println("hi") }\n')
+    found = Module("tiny", {"hi": "./hi"}, 0.1)
+    monkeypatch.setattr(programs, "ALL", [found])
+    monkeypatch.setattr(build, "ALL", [found])
+    return found

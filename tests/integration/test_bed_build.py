@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,23 +11,6 @@ from tests.cluster.bed import build, programs
 from tests.cluster.bed.programs import Module
 
 pytestmark = pytest.mark.apiserver
-
-
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
-    """Return a module that builds in a moment, in a cache of the test's."""
-    monkeypatch.setattr(programs, "MODULES", tmp_path)
-    monkeypatch.setenv("ARKLEX_BED_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("ARKLEX_BED_BIN", raising=False)
-    source = tmp_path / "tiny"
-    (source / "hi").mkdir(parents=True)
-    (source / "go.mod").write_text("module example.com/tiny\n\ngo 1.21\n")
-    (source / "go.sum").write_text("")
-    (source / "hi/main.go").write_text('package main\n\nfunc main() { println("hi") }\n')
-    found = Module("tiny", {"hi": "./hi"}, 0.1)
-    monkeypatch.setattr(programs, "ALL", [found])
-    monkeypatch.setattr(build, "ALL", [found])
-    return found
 
 
 def test_two_builds_at_once_build_once(module: Module) -> None:
