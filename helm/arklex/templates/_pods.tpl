@@ -127,6 +127,16 @@ readinessProbe:
   timeoutSeconds: 5
 {{- end }}
 
+{{/*
+A pod that leaves goes on serving until every node has heard of it: without this a rollout refuses connections.
+Its grace period must hold these seconds too.
+*/}}
+{{- define "arklex.linger" -}}
+lifecycle:
+  preStop:
+    sleep: {seconds: 5}
+{{- end }}
+
 {{/* A PodDisruptionBudget: (dict "root" $ "component" "runtime"). */}}
 {{- define "arklex.budget" -}}
 apiVersion: policy/v1

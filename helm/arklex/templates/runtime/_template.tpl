@@ -7,7 +7,7 @@ metadata:
 spec:
   serviceAccountName: {{ include "arklex.fullname" . }}-runtime
   automountServiceAccountToken: true
-  terminationGracePeriodSeconds: 30
+  terminationGracePeriodSeconds: {{ ternary 35 30 $postgresql }}
   {{- include "arklex.podSpec" $part | nindent 2 }}
   {{- include "arklex.spread" $part | nindent 2 }}
   containers:
@@ -42,6 +42,9 @@ spec:
         - {name: door, containerPort: 8080}
         - {name: metrics, containerPort: 9090}
       {{- include "arklex.probes" (dict "port" "metrics" "startup" 300) | nindent 6 }}
+      {{- if $postgresql }}
+      {{- include "arklex.linger" . | nindent 6 }}
+      {{- end }}
       resources:
         {{- toYaml .Values.runtime.resources | nindent 8 }}
       {{- include "arklex.containerSecurity" . | nindent 6 }}
