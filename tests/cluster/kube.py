@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.error import URLError
 
 T = TypeVar("T")
 PATIENCE = 180.0
@@ -94,7 +95,7 @@ class Kube:
         while True:
             try:
                 answer = look()
-            except (KubectlFailed, subprocess.TimeoutExpired) as error:
+            except (KubectlFailed, subprocess.TimeoutExpired, URLError) as error:
                 answer, failure = None, error
                 found: Any = failure
             else:

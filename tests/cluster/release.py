@@ -84,8 +84,12 @@ class Release:
         """A run's document, asked of the door with the release's token."""
         url = f"{self.door_url()}/v1/namespaces/{namespace}/runs/{run_id}"
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.token()}"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return dict(json.load(answer))
+
+        def ask() -> dict[str, Any]:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return dict(json.load(answer))
+
+        return self.kube.until(ask, f"the door shows run {run_id}")
 
     def attempts(self, namespace: str, run_id: str) -> dict[str, int]:
         """How often each task of a run was begun; of a forEach task the sum over its items."""
