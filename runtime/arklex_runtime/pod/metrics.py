@@ -28,11 +28,14 @@ class PodMetrics:
         gauge.labels(*self._labels).set(slots)
         ProcessCollector(registry=self.registry)
 
-    def watch(self, in_flight: Callable[[], float], heartbeat_age: Callable[[], float]) -> None:
+    def watch(
+        self, in_flight: Callable[[], float], heartbeat_age: Callable[[], float], memory_short: Callable[[], float]
+    ) -> None:
         """Ask these when somebody asks us."""
         for name, words, ask in (
             ("arklex_worker_in_flight", "Attempts in progress.", in_flight),
             ("arklex_worker_heartbeat_age_seconds", "Seconds since Redis last took the pod's heartbeat.", heartbeat_age),
+            ("arklex_worker_memory_short", "1: memory is short, and nothing is claimed until it is not.", memory_short),
         ):
             Gauge(name, words, LABELS, registry=self.registry).labels(*self._labels).set_function(ask)
 

@@ -87,7 +87,7 @@ class Pod:
         self._beat = 0
         self._known_to_redis = False
         self._beaten = self._loop.time()
-        self.metrics.watch(lambda: self.attempts.running, lambda: self._loop.time() - self._beaten)
+        self.metrics.watch(lambda: self.attempts.running, lambda: self._loop.time() - self._beaten, lambda: float(self._full))
 
     def _redactor(self) -> Redactor:
         """Of the values as the files had them a moment ago, and of all that were ever given."""
@@ -248,13 +248,15 @@ class Pod:
             log.warning(words, extra={"seconds": round(silence, 3)})
 
     async def _watch(self) -> None:
-        """Shed caches when memory is short, then claim nothing until it is not."""
+        """Shed caches when memory is short, then claim nothing until it is not: a read that waits is taken back too."""
         while True:
             self._memory.check_memory_usage()
             full = self._memory.memory_monitor.get_memory_usage() > self._memory.max_memory_usage
             if full != self._full:
                 self._full = full
                 log.warning("memory is short: claiming nothing more" if full else "memory has come free: claiming again")
+                if full:
+                    self._claims.renew()
                 self._freed.set()
             await asyncio.sleep(1)
 

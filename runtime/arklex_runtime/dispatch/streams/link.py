@@ -207,6 +207,7 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._closing = False
+        self._renewing = False
         self._up = asyncio.Event()
         self._task = self._loop.create_task(self._keep())
 
@@ -229,6 +230,12 @@ class Line:
         """As Link.flush."""
         if self._link is not None:
             self._link.flush()
+
+    def renew(self) -> None:
+        """Take a new connection: what waits for an answer on this one is taken back, and fails with ConnectionError."""
+        if self._link is not None:
+            self._renewing = True
+            self._link.close()
 
     async def aclose(self) -> None:
         """Close for good."""
@@ -260,7 +267,8 @@ class Line:
                 link.close()
             self._link = None
             self._up.clear()
-            if not self._closing:
+            if not self._closing and not self._renewing:
                 log.warning("the connection to Redis was lost", extra={"connection": self._name})
+            self._renewing = False
             if self._on_down is not None:
                 self._on_down()
