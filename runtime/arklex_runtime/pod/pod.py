@@ -141,15 +141,16 @@ class Pod:
                 await asyncio.sleep(1)
 
     async def _claim(self) -> None:
+        """Take what there is room for. The first read does not wait: the pod is ready once it is answered."""
         await self._claims.ready()
         while self._full or not self.attempts.free:
             self._freed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._freed.wait(), 1.0)
+        block = ("BLOCK", int(BLOCK * 1000)) if self._joined else ()
         (reply,) = await self._claims.send(
-            ("XREADGROUP", "GROUP", GROUP, self._settings.pod, "COUNT", self.attempts.free, "BLOCK", int(BLOCK * 1000),
-             "STREAMS", self._jobs, ">")
-        )  # fmt: skip
+            ("XREADGROUP", "GROUP", GROUP, self._settings.pod, "COUNT", self.attempts.free, *block, "STREAMS", self._jobs, ">")
+        )
         if isinstance(reply, ReplyError):
             await self._refused(str(reply))
             return
