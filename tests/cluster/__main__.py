@@ -7,6 +7,10 @@ The bed is brought up, and down again unless it was up before or ``ARKLEX_BED_KE
   for ``runtime``, ``worker-custom``, ``worker-llm``, ``worker-tool`` and ``redis``;
 * ``ARKLEX_TEST_ADDRESS``: the address of this machine that pods reach, since databases of the tests run here.
 
+This may be:
+
+* ``ARKLEX_TEST_HELLO_IMAGE``: what examples/hello's Dockerfile makes of ``worker-custom``; without it a ConfigMap will do.
+
 kubectl and helm come from PATH, or are named by ``ARKLEX_TEST_KUBECTL`` and ``ARKLEX_TEST_HELM``.
 """
 
@@ -16,6 +20,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.cluster.bed import cluster, images, recipes, space
@@ -24,7 +29,7 @@ from tests.cluster.bed.build import BuildFailed, build
 from tests.cluster.bed.place import NODE_ADDRESS, Place, place
 from tests.cluster.bed.processes import NotStarted
 from tests.cluster.bed.programs import program
-from tests.cluster.target import Target
+from tests.cluster.target import HELLO, Target
 
 
 def all_images() -> dict[str, str]:
@@ -32,10 +37,15 @@ def all_images() -> dict[str, str]:
     return {**{name: recipes.project(name) for name in recipes.TARGETS}, "redis": recipes.redis()}
 
 
-def own_target(here: Place) -> Target:
-    """Bring up the bed with all images; return it as the tests' cluster."""
+def every_image() -> dict[str, str]:
+    """Build the images of ``all_images`` and those that only tests use."""
+    return {**all_images(), HELLO: recipes.example("hello")}
+
+
+def own_target(here: Place, wanted: Callable[[], dict[str, str]] = all_images) -> Target:
+    """Bring up the bed with the images that are wanted; return it as the tests' cluster."""
     build()
-    references = all_images()
+    references = wanted()
     for step in cluster.up(here):
         print(f"{step.second:5.1f} s  {step.words}", flush=True)
     started = time.monotonic()
@@ -51,6 +61,8 @@ def given_target() -> Target:
         raise SystemExit(f"with ARKLEX_TEST_KUBECONFIG set, {', '.join(missing)} must be too:\n{__doc__}")
     prefix, tag, address = (os.environ[name] for name in wanted)
     references = {name: f"{prefix}/{name}:{tag}" for name in (*recipes.TARGETS, "redis")}
+    if hello := os.environ.get("ARKLEX_TEST_HELLO_IMAGE"):
+        references[HELLO] = hello
     kubectl, helm = os.environ.get("ARKLEX_TEST_KUBECTL", "kubectl"), os.environ.get("ARKLEX_TEST_HELM", "helm")
     return Target(Path(os.environ["ARKLEX_TEST_KUBECONFIG"]), kubectl, helm, address, references, False)
 
@@ -64,7 +76,7 @@ def main(arguments: list[str]) -> int:
     here = place()
     kept = not cluster.ailments(here) or bool(os.environ.get("ARKLEX_BED_KEEP"))
     try:
-        target = own_target(here)
+        target = own_target(here, every_image)
         command = space.inside(here, tests, mounts=False)
         return subprocess.run(command, env={**os.environ, **target.environment()}, check=False).returncode
     except (BuildFailed, NotStarted, cluster.BedBroken) as problem:

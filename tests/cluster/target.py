@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+HELLO = "hello"
+"""The image of examples/hello's handler; not every cluster has it."""
 HOW = "run python -m tests.cluster instead: it brings a cluster up and says where it is"
 
 
@@ -37,12 +39,15 @@ class Target:
 
     def image_values(self) -> dict[str, Any]:
         """Return the chart's values that name the images."""
-        workers = {kind: self._named(f"worker-{kind}") for kind in ("custom", "llm", "tool")}
-        return {"images": {**{name: self._named(name) for name in ("operator", "runtime", "redis")}, "workers": workers}}
+        workers = {kind: _named(self.images[f"worker-{kind}"]) for kind in ("custom", "llm", "tool")}
+        return {
+            "images": {**{name: _named(self.images[name]) for name in ("operator", "runtime", "redis")}, "workers": workers}
+        }
 
-    def _named(self, name: str) -> dict[str, str]:
-        repository, _, tag = self.images[name].rpartition(":")
-        return {"repository": repository, "tag": tag}
+
+def _named(reference: str) -> dict[str, str]:
+    repository, _, tag = reference.rpartition(":")
+    return {"repository": repository, "tag": tag}
 
 
 def target() -> Target:

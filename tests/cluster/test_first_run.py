@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from tests.cluster.kube import Kube, graph, run_of, step, worker
+import yaml
+
+from tests.cluster.kube import Kube, Object, graph, run_of, step, worker
+from tests.cluster.target import HELLO, Target
+
+EXAMPLE = Path(__file__).parents[2] / "examples/hello"
 
 
-def test_applied_graph_runs_and_kubectl_shows_it(space: Kube) -> None:
-    tasks = [
-        step("greet", "echo", given={"text": "hello ${input.name}"}),
-        step("where", "environment"),
-        {"name": "say", "value": "${tasks.greet.output.text}, from ${tasks.where.output.node}"},
-    ]
-    spec = {"run": {"input": {"name": "Ada"}}, "output": "${tasks.say.output}"}
-    space.apply(worker("probe"), graph("hello", tasks, **spec))
+def hello(space: Kube, image: str | None) -> tuple[Object, Object]:
+    """The Worker, its handler in an image where there is one and else in a ConfigMap, and the TaskGraph of examples/hello."""
+    pool, asked = (dict(one) for one in yaml.safe_load_all((EXAMPLE / "hello.yaml").read_text()))
+    pool["spec"]["scaling"] = {"minReplicas": 1}
+    if image:
+        pool["spec"]["template"] = {"spec": {"containers": [{"name": "worker", "image": image}]}}
+    else:
+        space("create", "configmap", "hello-handlers", f"--from-file={EXAMPLE}")
+    return pool, asked
+
+
+def test_applied_graph_runs_and_kubectl_shows_it(space: Kube, target: Target) -> None:
+    image = target.images.get(HELLO)
+    space.apply(*hello(space, image))
     assert "condition met" in space("wait", "--for=condition=Completed", "taskgraph/hello", "--timeout=180s", patience=200)
     status = space.until_phase("taskgraph", "hello", ["Succeeded", "Failed"])
     assert status["phase"] == "Succeeded", json.dumps(status, indent=1)
-    assert status["lastRun"]["output"].strip('"').startswith("hello Ada, from ")
+    assert status["lastRun"]["output"].strip('"') == "Hello, World! Your name has 5 letters."
     assert status["lastRun"]["progress"] == "3/3" and status["runs"] == {"active": 0, "succeeded": 1, "failed": 0}
+    pods = space.all("pods", "--selector=arklex.ai/worker=greeter")
+    assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {image or target.images["worker-custom"]}
     assert "condition met" in space("wait", "--for=jsonpath={.status.phase}=Succeeded", "tg/hello", "--timeout=10s")
 
-    space.until(lambda: space.status("worker", "probe").get("readyReplicas") == 1, "the pool's status")
+    space.until(lambda: space.status("worker", "greeter").get("readyReplicas") == 1, "the pool's status")
     lines = space("get", "tg,tgr,wk").splitlines()
     headers = [line.split() for line in lines if line.startswith("NAME")]
     assert headers == [
@@ -32,7 +46,7 @@ def test_applied_graph_runs_and_kubectl_shows_it(space: Kube) -> None:
     ]
     row = next(line for line in lines if line.startswith("taskgraph.arklex.ai/hello"))
     assert row.split()[1:3] == ["Succeeded", "3/3"]
-    pool = next(line for line in lines if line.startswith("worker.arklex.ai/probe"))
+    pool = next(line for line in lines if line.startswith("worker.arklex.ai/greeter"))
     assert pool.split()[1:4] == ["custom", "1", "1"]
 
     described = space("describe", "taskgraph", "hello")

@@ -74,20 +74,14 @@ def project(target: str, on: str | None = None) -> str:
     return images.made(target, parts, make, "half a minute the first time, seconds after an edit")
 
 
-def handlers(name: str, folder: Path) -> str:
-    """Return an image of a user's: the custom worker's with the Python files of ``folder`` in it."""
-    on = project("worker-custom")
-    files = sorted(folder.glob("*.py"))
+def example(name: str) -> str:
+    """Return the image of an example's handlers, as its own Dockerfile makes it of the custom worker's."""
+    on, folder = project("worker-custom"), images.ROOT / "examples" / name
 
     def make(tag: str) -> None:
-        with tempfile.TemporaryDirectory(prefix="arklex-") as context:
-            for file in files:
-                shutil.copy(file, context)
-            dockerfile = Path(context) / "Dockerfile"
-            dockerfile.write_text(f"FROM {on}\nCOPY *.py /handlers/\n")
-            images.from_dockerfile(dockerfile, Path(context), tag)
+        images.from_dockerfile(folder / "Dockerfile", folder, tag, arguments={"BASE": on})
 
-    return images.made(name, [on, *images.tree(files)], make, "seconds")
+    return images.made(name, [on, *images.tree([folder])], make, "seconds")
 
 
 @contextlib.contextmanager
