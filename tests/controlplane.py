@@ -87,8 +87,10 @@ class ControlPlane:
             self._stop(name, signal.SIGKILL)
 
     def ready(self) -> bool:
-        """Return whether the API server says it is."""
-        return self._kubectl(["get", "--raw", "/readyz"], None, self.kubeconfig, 10).returncode == 0
+        """Return whether the API server says it is, within 10 seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._kubectl(["get", "--raw", "/readyz"], None, self.kubeconfig, 10).returncode == 0
+        return False
 
     def kubectl(self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
         """Run kubectl, as the administrator unless told otherwise; return what it prints. Raises AssertionError."""
