@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster.bed import components
@@ -22,7 +22,7 @@ from tests.services import free_port
 
 CRDS = Path(__file__).parents[1] / "crds"
 SERVICES = "198.19.0.0/24"
-PATIENCE = 120.0
+PATIENCE = 180.0
 """Seconds after which a server that should be ready will not be."""
 
 FAST_HPA = {
@@ -62,16 +62,14 @@ class ControlPlane:
             "wait", "--for=condition=Established", "--timeout=150s", *(f"crd/{path.stem}" for path in CRDS.glob("*.yaml"))
         )
         if self._controllers is not None:
-            self._start("controllers", components.controller_manager(self._authority, self.url, self._controllers))
-            self.kubectl("wait", "--for=create", "--timeout=150s", "--namespace=default", "serviceaccount/default")
+            values = {"secure-port": 0, **self._controllers}
+            self._start("controllers", components.controller_manager(self._authority, self.url, values))
+            self._until("controllers", lambda: "default" in self.kubectl("get", "serviceaccounts", "--output=name"))
 
     def start_apiserver(self) -> None:
         """Start the API server again, and wait until it is ready."""
         self._start("apiserver", self._command)
-        deadline = time.monotonic() + PATIENCE
-        while not self.ready():
-            assert self._running["apiserver"].poll() is None and time.monotonic() < deadline, self.log("apiserver")
-            time.sleep(0.1)
+        self._until("apiserver", self.ready)
 
     def stop_apiserver(self, how: signal.Signals = signal.SIGKILL) -> None:
         """Stop the API server, at once unless told otherwise; port and data stay."""
@@ -121,6 +119,13 @@ class ControlPlane:
     ) -> subprocess.CompletedProcess[str]:
         command = [str(program("kubectl")), f"--kubeconfig={kubeconfig}", f"--cache-dir={self.folder / 'cache'}", *arguments]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def _until(self, name: str, done: Callable[[], bool]) -> None:
+        """Wait for what a server is to bring about; fails at once, with what it printed, when it has ended."""
+        deadline = time.monotonic() + PATIENCE
+        while not done():
+            assert self._running[name].poll() is None and time.monotonic() < deadline, f"{name}: {self.log(name)}"
+            time.sleep(0.1)
 
     def _start(self, name: str, command: list[str]) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -18,12 +19,17 @@ from pathlib import Path
 
 import redis
 
+PORTS = range(15_000, 30_000)
+"""Below those that outgoing connections are given, so that none of them takes a port between its choice and its use."""
+
 
 def free_port() -> int:
     """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no free port was found from {PORTS.start} to {PORTS.stop}")
 
 
 def postgres_programs() -> Path | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+from collections.abc import Iterator
 
 import pytest
 
@@ -49,6 +52,16 @@ def test_the_audit_log_names_who_wrote_what(control_plane: ControlPlane) -> None
     assert [record["user"]["username"] for record in writes] == ["admin"]
 
 
+@pytest.fixture
+def port_of_another() -> Iterator[None]:
+    """The port that kube-controller-manager listens on unless told otherwise is taken, as by one of another test."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(socket.create_server(("", 10257)))
+        yield
+
+
+@pytest.mark.usefixtures("port_of_another")
 def test_a_killed_api_server_comes_back_with_its_objects_and_controllers_go_on() -> None:
     with control_plane(controllers=FAST_HPA) as plane:
         plane.kubectl("apply", "--filename=-", stdin=WORKER)
