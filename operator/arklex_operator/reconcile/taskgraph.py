@@ -145,9 +145,14 @@ def _part(graph: GraphFacts, kind: str, name: str, uid: str, **metadata: JSON) -
 
 
 def _tell(graph: GraphFacts, accepted: Verdict, plan: Plan) -> None:
-    """An event when a graph is refused, or for another reason than before."""
+    """An event when a graph is refused, or for another reason than before.
+
+    Where neither graph nor reason is new, the message alone may be: it names neighbours, which come and go.
+    """
     before = condition(graph.status, "Accepted")
-    if accepted.status == "False" and (before.get("status"), before.get("message")) != ("False", accepted.message):
+    same = (before.get("reason"), before.get("observedGeneration")) == (accepted.reason, graph.generation)
+    told = before.get("status") == "False" and (same or before.get("message") == accepted.message)
+    if accepted.status == "False" and not told:
         plan.events.append(Say("Warning", "InvalidGraph", f"{accepted.reason}: {accepted.message}", "Validate"))
 
 

@@ -84,6 +84,16 @@ def test_a_wrong_graph_is_refused_with_field_and_reason(
     assert space.plan().events == []
 
 
+def test_a_refusal_is_told_once_although_a_neighbour_changes_its_words(space: Namespace) -> None:
+    space.graph(tasks=[{"name": "a", "graph": "nobody"}], run=RUN)
+    assert reasons(space.settle()) == ["InvalidGraph"]
+    space.graph("good")
+    plan = space.settle()
+    assert (space.condition("Accepted")[2].endswith("did you mean 'good'?"), reasons(plan)) == (True, [])
+    space.graph(tasks=[{"name": "b", "graph": "nobody2"}], run=RUN)
+    assert reasons(space.settle()) == ["InvalidGraph"]
+
+
 @pytest.mark.parametrize("spec", [None, [], "x", {"tasks": {}}, {"tasks": [None]}, {"tasks": [{"name": 5}]}, {"run": 7}])
 @pytest.mark.parametrize("extra", [{}, {"status": 7}, {"status": {"conditions": 7, "nextScheduleTime": 5}}])
 def test_nonsense_is_refused_and_raises_nothing(space: Namespace, spec: Any, extra: dict[str, Any]) -> None:
