@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -36,8 +35,11 @@ def main() -> None:
 
 
 def _stop_at_once(signum: int, frame: FrameType | None) -> None:
-    """As process 1 a signal without a handler is ignored: while nothing runs yet, end."""
-    sys.exit(0)
+    """As process 1 a signal without a handler is ignored: while nothing runs yet, end.
+
+    Not by an exception: where a signal meets a destructor or a callback of an import, Python drops it.
+    """
+    os._exit(0)
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -50,8 +52,12 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 async def _run(settings: Settings) -> int:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def take_signals() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+    take_signals()
     from arklex_operator.cluster.api import Api
     from arklex_operator.cluster.monitoring import Monitoring
     from arklex_operator.handlers.controllers import controllers
@@ -60,25 +66,10 @@ async def _run(settings: Settings) -> int:
     monitoring = Monitoring()
     api = await Api.connect(monitoring)
     try:
-        operator = Operator(settings, api, monitoring, controllers())
-        taking = asyncio.create_task(_take_signals_back(operator.watching, stop))
-        try:
-            await operator.run(stop)
-        finally:
-            taking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await taking
+        await Operator(settings, api, monitoring, controllers(), take_signals=take_signals).run(stop)
     finally:
         await api.aclose()
     return 0 if stop.is_set() else 1
-
-
-async def _take_signals_back(begun: asyncio.Event, stop: asyncio.Event) -> None:
-    """kopf takes the signals when it begins; the Lease must be given back all the same, and the queues end first."""
-    await begun.wait()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from arklex_operator.cluster.api import Api
+from arklex_operator.cluster.ending import end
 from arklex_operator.cluster.errors import ApiError, ConflictError
 from arklex_operator.manifests.kinds import LEASE, Object
+
+RETURNS = 3
+"""Tries to give the Lease back; without, it runs out."""
 
 log = logging.getLogger("arklex.operator.leader")
 
@@ -45,7 +49,7 @@ class Leader:
         self._on_loss = on_loss
         self._seen: tuple[str, int, str] | None = None
         self._seen_at = 0.0
-        self._lease: Object | None = None
+        self._claimed = False
         self._renewing: asyncio.Task[None] | None = None
         self.leads = False
 
@@ -60,14 +64,24 @@ class Leader:
         self._renewing = asyncio.create_task(self._renew(time.monotonic()), name="leader")
 
     async def release(self) -> None:
-        """Stop renewing, and give the Lease back so that another may lead at once."""
+        """Stop renewing, and give the Lease back so that another may lead at once.
+
+        A write that was cut off may have been carried out: what the Lease says now counts, not what was last heard.
+        """
         if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.gather(self._renewing, return_exceptions=True)
-        if self.leads and self._lease is not None:
-            self.leads = False
-            spec = {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
-            await self._attempt(lambda: self._write({**self._lease, "spec": spec} if self._lease else {}))
+            await end([self._renewing])
+        self.leads = False
+        for _ in range(RETURNS if self._claimed else 0):
+            if await self._attempt(self._give_back):
+                break
+
+    async def _give_back(self) -> bool:
+        lease = await self._api.get(LEASE, self._namespace, self._name)
+        if lease is None or (lease.get("spec") or {}).get("holderIdentity") != self.identity:
+            return True
+        return await self._write(
+            {**lease, "spec": {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}}
+        )
 
     async def _renew(self, renewed: float) -> None:
         while True:
@@ -100,6 +114,7 @@ class Leader:
         if lease is None:
             spec = self._spec(_now(), 0)
             metadata = {"name": self._name, "namespace": self._namespace}
+            self._claimed = True
             made = await self._api.create(
                 {"apiVersion": LEASE.api_version, "kind": LEASE.name, "metadata": metadata, "spec": spec}
             )
@@ -115,6 +130,7 @@ class Leader:
             return False
         else:
             acquired, transitions = _now(), transitions + 1
+            self._claimed = True
         return await self._write({**lease, "spec": self._spec(acquired, transitions)})
 
     def _lives(self, spec: Object) -> bool:
@@ -129,7 +145,6 @@ class Leader:
 
     def _keep(self, lease: Object) -> bool:
         spec = lease["spec"]
-        self._lease = lease
         self._seen = (spec.get("holderIdentity") or "", spec.get("leaseTransitions") or 0, str(spec.get("renewTime")))
         self._seen_at = time.monotonic()
         return True

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from arklex_operator.cluster.api import Api
+from arklex_operator.cluster.ending import end
 from arklex_operator.cluster.errors import ApiError
 from arklex_operator.cluster.events import Events
 from arklex_operator.cluster.hub import Hub
@@ -28,7 +28,10 @@ Controller = Callable[[Hub], None]
 
 
 class Operator:
-    """One process. ``run`` returns when ``stop`` is set, and raises what must end the process."""
+    """One process. ``run`` returns when ``stop`` is set, and raises what must end the process.
+
+    ``take_signals`` is called when kopf has taken the process' signals, to have them back.
+    """
 
     def __init__(
         self,
@@ -37,10 +40,12 @@ class Operator:
         monitoring: Monitoring,
         controllers: list[Controller],
         *,
+        take_signals: Callable[[], None] = lambda: None,
         on_loss: Callable[[], object] = end_process,
         host: str | None = None,
     ) -> None:
         self.settings = settings
+        self.take_signals = take_signals
         self.hub = Hub(settings, api, Events(api, settings.pod_name, monitoring), monitoring)
         self.leader = Leader(
             api, settings.pod_namespace, settings.leader_lease, settings.pod_name, settings.leader_seconds, on_loss
@@ -80,18 +85,17 @@ class Operator:
         ended = asyncio.Event()
         tasks = [asyncio.create_task(each) for each in (*(queue.run() for queue in queues), dog.run())]
         tasks += [asyncio.create_task(_kept_up(task)) for task in self.hub.tasks]
-        kopf_ = asyncio.create_task(watch(watches, self.settings.namespaces, self.hub.monitoring, self.watching, ended))
+        kopf_ = asyncio.create_task(
+            watch(watches, self.settings.namespaces, self.hub.monitoring, self.watching, ended, self.take_signals)
+        )
         waiting = asyncio.create_task(stop.wait())
         try:
             done, _ = await asyncio.wait([waiting, kopf_, *tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.hub.queues.clear()
-            for task in (waiting, *tasks):
-                task.cancel()
-            await asyncio.gather(waiting, *tasks, return_exceptions=True)
+            await end([waiting, *tasks])
             ended.set()
-            with contextlib.suppress(asyncio.CancelledError):
-                await kopf_
+            await kopf_
         for task in done - {waiting, kopf_}:
             task.result()
         if waiting not in done:
@@ -124,9 +128,7 @@ class Operator:
             task.result()
             return True
         finally:
-            for each in (task, waiting):
-                each.cancel()
-            await asyncio.gather(task, waiting, return_exceptions=True)
+            await end([task, waiting])
 
 
 async def _kept_up(task: Callable[[], Coroutine[Any, Any, None]]) -> None:

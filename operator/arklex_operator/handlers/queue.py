@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable
 
+from arklex_operator.cluster.ending import end
 from arklex_operator.cluster.errors import ApiError
 from arklex_operator.cluster.hub import GONE, Reconciler
 from arklex_operator.cluster.monitoring import Monitoring
@@ -88,11 +89,11 @@ class WorkQueue:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        working = [asyncio.create_task(self._work()) for _ in range(self._width)]
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._width):
-                    group.create_task(self._work())
+            await asyncio.gather(*working)
         finally:
+            await end(working)
             for timer in self._timers.values():
                 timer.cancel()
             self._timers.clear()

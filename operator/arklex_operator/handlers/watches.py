@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import kopf
 
+from arklex_operator.cluster.ending import end
 from arklex_operator.cluster.hub import Watch
 from arklex_operator.cluster.monitoring import Monitoring
+
+ENDING = 10.0
+"""Seconds that kopf may take to end."""
+
+log = logging.getLogger("arklex.operator.watches")
 
 
 def settings_for(watches: Collection[Watch]) -> kopf.OperatorSettings:
@@ -85,14 +92,19 @@ async def watch(
     monitoring: Monitoring,
     ready: asyncio.Event,
     stop: asyncio.Event,
+    take_signals: Callable[[], None],
 ) -> None:
     """Watch until ``stop`` is set; ``ready`` is set when kopf has begun. Raises what ends kopf.
 
-    When kopf ends it cancels every task that was made after this call. It takes SIGTERM and SIGINT for itself.
+    When kopf ends it cancels every task that was made after this call. It takes SIGTERM and SIGINT for itself, and
+    ``take_signals`` takes them back before any can come. kopf cancels each of its tasks once and waits for ever for one that
+    has lost this: those that go on after ENDING are ended here.
     """
+    stopping = asyncio.create_task(stop.wait())
+    others = asyncio.all_tasks()
     where: dict[str, Any] = {"namespaces": list(namespaces)} if namespaces else {"clusterwide": True}
     where["identity"] = "arklex-operator"  # kopf would ask for the user's name, and a container's user need not have one
-    await kopf.operator(
+    tasks = await kopf.spawn_tasks(
         registry=registry_for(watches, monitoring),
         settings=settings_for(watches),
         standalone=True,
@@ -100,3 +112,13 @@ async def watch(
         stop_flag=stop,
         **where,
     )
+    take_signals()
+    running = asyncio.create_task(kopf.run_tasks(tasks, ignored=others))
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([running], timeout=ENDING)
+    stopping.cancel()
+    if not running.done():
+        log.warning("the watches do not end, ending them")
+        await end(asyncio.all_tasks() - others)
+    elif not running.cancelled():
+        running.result()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from arklex_operator.cluster.ending import end
 from arklex_operator.cluster.errors import UnavailableError
 from arklex_operator.cluster.hub import GONE
 from arklex_operator.cluster.monitoring import Monitoring
@@ -43,6 +44,17 @@ class Counting:
 
     async def failing(self, namespace: str, name: str, error: Exception, failures: int) -> None:
         self.told.append(failures)
+
+
+@dataclass
+class Deaf(Counting):
+    """Its reconciles lose the first cancellation, as ``asyncio.wait_for`` of Python 3.11 may."""
+
+    async def reconcile(self, namespace: str, name: str) -> float | None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.gate.wait()
+        await asyncio.Event().wait()
+        return None
 
 
 @pytest.fixture
@@ -110,3 +122,13 @@ async def test_what_is_to_be_looked_at_again_is(queue: WorkQueue, counting: Coun
     queue.later("n", "b", 0.01)
     queue.later("n", "b", 60)
     await until(lambda: "b" in counting.done)
+
+
+async def test_a_queue_ends_although_a_reconcile_lost_a_cancellation() -> None:
+    queue = WorkQueue(Deaf(), Monitoring())
+    running = asyncio.create_task(queue.run())
+    queue.wake("n", "a")
+    await asyncio.sleep(0.05)
+    assert not queue.idle
+    await asyncio.wait_for(end([running]), 30)
+    assert running.cancelled() and queue.idle
