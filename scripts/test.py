@@ -1,7 +1,7 @@
 """Run the blocks of ``make test`` and end with a table of them: ``scripts/test.py [BLOCK…]``, all of them by default.
 
-What the cluster tests run on is built beside the blocks before it. Where a machine cannot hold a cluster, its blocks are left
-out and the table says why and how to run them; with ``CI=true`` in the environment that is a failure.
+What the cluster tests run on is built beside the blocks before it. What a machine cannot run (a cluster, or tests that mount
+disks) is left out, and the table says why and how to run it; with ``CI=true`` in the environment that is a failure.
 
 Each block's output is passed on as it comes. A block that outlives its ceiling is stopped and has failed: that catches a hang,
 it judges no speed. Later blocks run all the same. Exit code 1 if any failed, 2 for a block that does not exist.
@@ -156,7 +156,7 @@ def chart(shell: Shell) -> None:
 def cluster(shell: Shell) -> None:
     """Everything on a real cluster: the bed, or the one that ARKLEX_TEST_KUBECONFIG names."""
     if not os.environ.get("ARKLEX_TEST_KUBECONFIG") and (reason := refusal()):
-        how = "make cluster-test as root on Linux, or with ARKLEX_TEST_KUBECONFIG (tests/cluster/__main__.py)"
+        how = "make cluster-test, as root on Linux, or on a cluster of yours (docs/test-bed.md, Another cluster)"
         raise LeftOut(f"{reason}; to run it: {how}")
     shell.against_servers(PYTHON, "-m", "tests.cluster", "tests/cluster")
 
@@ -168,8 +168,19 @@ def refusal(*what: str) -> str:
 
 
 def faults(shell: Shell) -> None:
-    """Processes killed, files corrupted, disks filled."""
-    shell.against_servers(PYTHON, "-m", "pytest", "tests/faults")
+    """Processes killed, files corrupted, disks filled; the last where disks can be mounted."""
+    mountable = mounts()
+    shell.against_servers(PYTHON, "-m", "pytest", "tests/faults", *([] if mountable else ["-m", "not mounts"]))
+    if not mountable:
+        raise LeftOut("the tests that mount disks, which needs root; to run them: make test-faults, as root on Linux")
+
+
+def mounts() -> bool:
+    """Return whether this process may mount file systems."""
+    try:
+        return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 def demo(shell: Shell) -> None:
