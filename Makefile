@@ -46,7 +46,8 @@ cluster-down: $(READY) ## end that cluster and all it left
 cluster-demo: $(READY) system-cluster ## install the chart on it, apply examples/hello and see it succeed
 	@$(BIN)/python -m tests.cluster.demo
 
-cluster-test: $(READY) system system-cluster ## the cluster tests alone, on that cluster or on the one ARKLEX_TEST_KUBECONFIG names
+cluster-test: $(READY) system ## the cluster tests alone, on that cluster or on the one ARKLEX_TEST_KUBECONFIG names
+	@if [ -z "$$ARKLEX_TEST_KUBECONFIG" ]; then $(MAKE) --no-print-directory system-cluster; fi
 	@$(BIN)/python -m tests.cluster
 
 test: $(READY) system ## everything that must pass before a merge; prints a table of blocks

@@ -1,7 +1,7 @@
 """``python -m tests.cluster [PYTEST ARGUMENTS]``: run the cluster tests on the bed, or on a cluster of yours.
 
 The bed is brought up, and down again unless it was up before or ``ARKLEX_BED_KEEP`` is set. A cluster of yours is used where
-``ARKLEX_TEST_KUBECONFIG`` names its kubeconfig; then these are needed too:
+``ARKLEX_TEST_KUBECONFIG`` names its kubeconfig (of an administrator); then these are needed too:
 
 * ``ARKLEX_TEST_IMAGE_PREFIX`` and ``ARKLEX_TEST_IMAGE_TAG``: where the images are, as ``PREFIX/operator:TAG`` and so on
   for ``runtime``, ``worker-custom``, ``worker-llm``, ``worker-tool`` and ``redis``;
@@ -29,7 +29,7 @@ from tests.cluster.bed.build import BuildFailed, build
 from tests.cluster.bed.place import NODE_ADDRESS, Place, place
 from tests.cluster.bed.processes import NotStarted
 from tests.cluster.bed.programs import program
-from tests.cluster.target import HELLO, Target
+from tests.cluster.target import HELLO, NEED_THE_BED, Target
 
 
 def all_images() -> dict[str, str]:
@@ -71,6 +71,8 @@ def main(arguments: list[str]) -> int:
     """Return pytest's exit code."""
     tests = [sys.executable, "-m", "pytest", *(arguments or ["tests/cluster"])]
     if os.environ.get("ARKLEX_TEST_KUBECONFIG"):
+        where, breaking = os.environ["ARKLEX_TEST_KUBECONFIG"], " ".join(NEED_THE_BED)
+        print(f"on the cluster of {where}; left out, since they break a node: {breaking}", flush=True)
         return subprocess.run(tests, env={**os.environ, **given_target().environment()}, check=False).returncode
     require_machine()
     here = place()

@@ -1,4 +1,7 @@
-"""Fixtures of the tests on a cluster: ``kube`` (as its admin), ``release`` (ours, installed by helm), ``space``."""
+"""Fixtures of the tests on a cluster: ``kube`` (as its admin), ``release`` (ours, installed by helm), ``space``.
+
+On a cluster that is not the bed they take nothing that is there, and leave nothing behind.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,16 @@ from tests.cluster import diagnosis
 from tests.cluster.bed import cluster, place
 from tests.cluster.kube import Kube
 from tests.cluster.release import SMALL, Release
-from tests.cluster.target import Target, target
+from tests.cluster.target import NEED_THE_BED, Target, target
 from tests.services import PostgresServer, postgres_server
 
 HANDLERS = Path(__file__).parent / "probe.py"
 
-BREAK_THE_NODE = ["test_bed.py", "test_deaths.py"]
-collect_ignore = BREAK_THE_NODE if os.environ.get("ARKLEX_TEST_KUBECONFIG") and not os.environ.get("ARKLEX_TEST_BED") else []
+collect_ignore = NEED_THE_BED if os.environ.get("ARKLEX_TEST_KUBECONFIG") and not os.environ.get("ARKLEX_TEST_BED") else []
 SYSTEM = "arklex-system"
+OURS = "arklex.ai/made-by-tests"
+"""Label of the release's namespace: one without it is somebody else's."""
+CRDS = ("taskgraphruns.arklex.ai", "taskgraphs.arklex.ai", "workers.arklex.ai")
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
 
@@ -53,8 +58,10 @@ def release(
     """Return the one release of all tests, installed and ready."""
     folder = tmp_path_factory.mktemp("helm")
     helm = ("env", f"HOME={folder}", target.helm, f"--kubeconfig={target.kubeconfig}")
+    if not target.bed:
+        refuse_a_used_cluster(kube)
     key, _, value = RESTRICTED.partition("=")
-    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM, "labels": {key: value}}})
+    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM, "labels": {key: value, OURS: "yes"}}})
     inside, url = kube.within(SYSTEM), cluster_postgres.database("arklex")
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "journal"}}
     inside.apply({**secret, "stringData": {"url": url.replace("+asyncpg", "")}})
@@ -67,15 +74,35 @@ def release(
         url,
         target.address,
         kill_api_server=lambda: cluster.restart(place.place(), "apiserver"),
+        outside=not target.bed,
     )
     try:
         one.install(SMALL, target.image_values(), {"journal": journal, "runtime": renewed})
     except AssertionError as failure:
         raise AssertionError(f"{failure}\n{diagnosis.of(inside)}") from None
     yield one
-    if not target.bed and kube.get("namespace", SYSTEM):
-        one.uninstall()
-        kube("delete", "namespace", SYSTEM, "--wait=false")
+    one.leave()
+    if not target.bed:
+        remove(one, kube)
+
+
+def refuse_a_used_cluster(kube: Kube) -> None:
+    """Fail where an arklex is installed that these tests did not install: they upgrade, break and remove theirs."""
+    namespace = kube.get("namespace", SYSTEM)
+    ours = namespace is not None and OURS in namespace["metadata"].get("labels", {})
+    there = [f"namespace {SYSTEM}"] if namespace is not None and not ours else []
+    there += [f"CustomResourceDefinition {name}" for name in CRDS if not ours and kube.get("crd", name)]
+    if there:
+        found = ", ".join(there)
+        pytest.exit(f"this cluster has {found}: the tests install and remove an arklex of their own; take another cluster", 2)
+
+
+def remove(release: Release, kube: Kube) -> None:
+    """Remove the release, its namespace and its CRDs, and with these all Workers and graphs of the tests."""
+    if kube.get("namespace", SYSTEM):
+        release.uninstall()
+    kube("delete", "crd", "--ignore-not-found", *CRDS, "--timeout=120s")
+    kube("delete", "namespace", SYSTEM, "--ignore-not-found", "--timeout=150s")
 
 
 @pytest.hookimpl(wrapper=True)

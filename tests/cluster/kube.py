@@ -95,7 +95,7 @@ class Kube:
         while True:
             try:
                 answer = look()
-            except (KubectlFailed, subprocess.TimeoutExpired, URLError) as error:
+            except (KubectlFailed, subprocess.TimeoutExpired, URLError, ConnectionError, TimeoutError) as error:
                 answer, failure = None, error
                 found: Any = failure
             else:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.cluster.forward import Forward
 from tests.cluster.kube import Kube
 from tests.services import PostgresServer
 
@@ -59,6 +60,9 @@ class Release:
     name: str = "arklex"
     lease: int = LEASE
     kill_api_server: Callable[[], None] = lambda: None
+    outside: bool = False
+    """Whether the tests run on a machine that the cluster's Services cannot be reached from."""
+    _forward: Forward | None = None
 
     @property
     def namespace(self) -> str:
@@ -76,20 +80,33 @@ class Release:
         return base64.b64decode(secret["data"]["token"]).decode()
 
     def door_url(self) -> str:
-        """Where the door is, as nodes reach it."""
+        """Where the door is, as this machine reaches it."""
+        if self.outside:
+            self._forward = self._forward or Forward(self.kube, f"{self.fullname}-runtime", 8080)
+            return f"http://{self._forward.address()}"
         service = self.kube.get("service", f"{self.fullname}-runtime") or {}
         return f"http://{service['spec']['clusterIP']}:8080"
 
     def document(self, namespace: str, run_id: str) -> dict[str, Any]:
         """A run's document, asked of the door with the release's token."""
-        url = f"{self.door_url()}/v1/namespaces/{namespace}/runs/{run_id}"
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.token()}"})
+        path = f"/v1/namespaces/{namespace}/runs/{run_id}"
 
         def ask() -> dict[str, Any]:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return dict(json.load(answer))
+            headers = {"Authorization": f"Bearer {self.token()}"}
+            request = urllib.request.Request(self.door_url() + path, headers=headers)
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return dict(json.load(answer))
+            except OSError:
+                self.leave()
+                raise
 
         return self.kube.until(ask, f"the door shows run {run_id}")
+
+    def leave(self) -> None:
+        """End the way to the door, if this release is looked at from outside; the next question makes another."""
+        if self._forward is not None:
+            self._forward.close()
 
     def attempts(self, namespace: str, run_id: str) -> dict[str, int]:
         """How often each task of a run was begun; of a forEach task the sum over its items."""
