@@ -15,6 +15,8 @@ from prometheus_client import REGISTRY
 
 from arklex_runtime.dispatch.streams.link import Link
 from arklex_runtime.dispatch.streams.wire import GROUP, Attempt, ResultMessage
+from arklex_runtime.engine.history import history
+from arklex_runtime.engine.program import Program
 from arklex_runtime.orchestrator.driver import RunDriver
 from arklex_runtime.orchestrator.host import Request, RunHost
 from tests.faults.checker import Findings, check
@@ -68,6 +70,14 @@ async def checked(cluster: Cluster, driver: RunDriver) -> Findings:
     return findings
 
 
+async def told(host: RunHost, driver: RunDriver, event: str) -> list[str]:
+    """The messages of these events in the run's history, as ``arklex show --events`` has them."""
+    stored = await host.journal.load(driver.run_id)
+    assert stored is not None
+    entries = history(Program.load(stored.document), stored.events)
+    return [entry["message"] for entry in entries if entry["event"] == event]
+
+
 async def redis_is_empty(redis: Link) -> None:
     """Nothing is left of what is over (I9)."""
     for _ in range(500):
@@ -88,6 +98,7 @@ async def test_a_killed_pods_attempts_run_elsewhere(cluster: Cluster) -> None:
         document = await ended(driver)
         assert document["phase"] == "Succeeded"
         await redis_is_empty(redis)
+        assert await told(host, driver, "Lost") == [f"the process that ran it, in pod {first.name}, died"] * 4
     findings = await checked(cluster, driver)
     assert findings.lost == 4 and findings.duplicates == 4
 
@@ -170,6 +181,8 @@ async def test_what_does_not_fit_the_drain_is_released_uncharged(cluster: Cluste
         assert first.wait() == 0
         document = await ended(driver)
         assert document["phase"] == "Succeeded"
+        words = f"given back at the shutdown of pod {first.name}, not charged"
+        assert await told(host, driver, "Interrupted") == [words] * 2
     said = first.said("drained")
     assert said is not None and said["released"] == 2 and said["unsent"] == 0
     findings = await checked(cluster, driver)

@@ -50,8 +50,8 @@ class JobOwner(Protocol):
 class Job:
     """One attempt: exactly one of ``worker`` and ``tool`` is set; ``graph`` is where the tool is defined.
 
-    ``epoch`` says which owner of the run sent it. ``lane`` and ``handle`` are the dispatcher's own; ``receipt`` and ``log``
-    come with a result from afar.
+    ``epoch`` says which owner of the run sent it, ``pod`` who runs it, as far as that is known. ``lane`` and ``handle`` are the
+    dispatcher's own; ``receipt`` and ``log`` come with a result from afar.
     """
 
     owner: JobOwner
@@ -72,6 +72,7 @@ class Job:
     receipt: Any = None
     log: AttemptLog | None = None
     epoch: int = 0
+    pod: str = ""
 
 
 class Dispatcher(Protocol):

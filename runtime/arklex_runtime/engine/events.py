@@ -84,28 +84,32 @@ class Finished(Event):
 
 @dataclass(slots=True)
 class Lost(Event):
-    """The process that ran the attempt died: charged to ``retry.lostLimit``."""
+    """The process that ran the attempt died, in ``pod`` if it ran in one: charged to ``retry.lostLimit``."""
 
     tag: ClassVar[str] = "lost"
     key: str
     attempt: int
+    pod: str = ""
 
     def encode(self) -> list[JSON]:
         """The journal's form."""
-        return [self.tag, self.at, self.key, self.attempt]
+        given = [self.tag, self.at, self.key, self.attempt]
+        return [*given, self.pod] if self.pod else given
 
 
 @dataclass(slots=True)
 class Interrupted(Event):
-    """The attempt was given back at a shutdown: it runs again and nothing is charged."""
+    """The attempt was given back at a shutdown, of ``pod`` if it ran in one: it runs again and nothing is charged."""
 
     tag: ClassVar[str] = "interrupted"
     key: str
     attempt: int
+    pod: str = ""
 
     def encode(self) -> list[JSON]:
         """The journal's form."""
-        return [self.tag, self.at, self.key, self.attempt]
+        given = [self.tag, self.at, self.key, self.attempt]
+        return [*given, self.pod] if self.pod else given
 
 
 @dataclass(slots=True)

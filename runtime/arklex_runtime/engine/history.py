@@ -59,10 +59,11 @@ def _entry(event: Event) -> dict[str, Any] | None:
         entry = {"at": at, "event": "Failed" if event.error else "Finished", "task": event.key, "attempt": event.attempt}
         return {**entry, "message": f"{event.error['type']}: {event.error['message']}"} if event.error else entry
     if isinstance(event, Lost):
-        message = "the process that ran it died"
+        where = f", in pod {event.pod}," if event.pod else ""
+        message = f"the process that ran it{where} died"
         return {"at": at, "event": "Lost", "task": event.key, "attempt": event.attempt, "message": message}
     if isinstance(event, Interrupted):
-        message = "given back at a shutdown, not charged"
+        message = f"given back at {f'the shutdown of pod {event.pod}' if event.pod else 'a shutdown'}, not charged"
         return {"at": at, "event": "Interrupted", "task": event.key, "attempt": event.attempt, "message": message}
     if isinstance(event, Decided):
         by = f" by {event.by}" if event.by else ""

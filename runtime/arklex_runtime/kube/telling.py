@@ -53,7 +53,9 @@ class Telling:
         if over:
             self._end(run, state)
         elif type(event) is Lost:
-            self._trouble(run, "WorkerLost", f"attempt {event.attempt} of task '{path_of(event.key)}' was lost: it runs again")
+            where = f" in pod {event.pod}" if event.pod else ""
+            what = f"attempt {event.attempt} of task '{path_of(event.key)}' was lost{where}"
+            self._trouble(run, "WorkerLost", f"{what}: it runs again")
         elif type(event) is Finished and event.error is not None:
             unit = unit_at(state, event.key)
             if unit is not None and unit.status is Status.BACKOFF:

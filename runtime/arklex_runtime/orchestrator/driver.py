@@ -279,13 +279,13 @@ class RunDriver:
         """The pod that ran a job died."""
         if self._jobs.get(job.key) is job:
             del self._jobs[job.key]
-        self.tell(Lost(self.now(), job.key, job.attempt))
+        self.tell(Lost(self.now(), job.key, job.attempt, job.pod))
 
     def released(self, job: Job) -> None:
         """The pod that ran a job gave it back."""
         if self._jobs.get(job.key) is job:
             del self._jobs[job.key]
-        self.tell(Interrupted(self.now(), job.key, job.attempt), job if job.receipt is not None else None)
+        self.tell(Interrupted(self.now(), job.key, job.attempt, job.pod), job if job.receipt is not None else None)
 
     def _cancel_attempt(self, command: CancelAttempt) -> None:
         job = self._jobs.pop(command.key, None)

@@ -195,7 +195,9 @@ class Inbox:
         posting = self._receiver.outstanding(keys, message.attempt)
         if posting is None:
             self._refuse(keys, entry, "late")
-        elif message.kind == "started":
+            return
+        posting.job.pod = message.pod
+        if message.kind == "started":
             if posting.started:
                 self.drop(keys, entry)
             else:

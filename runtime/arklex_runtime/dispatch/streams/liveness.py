@@ -87,6 +87,10 @@ class Pods:
         """The pods that have been silent for that long."""
         return [name for name, pod in self.pods.items() if self._silence(pod) >= seconds]
 
+    def holder(self, attempt: Attempt) -> str | None:
+        """A living pod that names the attempt, as of the last look."""
+        return next(iter(self._holders.get(attempt, ())), None)
+
     def judge(self, attempt: Attempt, absence: Absence | None) -> tuple[Verdict, Absence | None]:
         """As of the last look: held, missing (keep the Absence for the next time), or gone."""
         now = self._now or 0.0

@@ -127,6 +127,7 @@ class Sweeper:
                     posting.absence = None
                     continue
             verdict, posting.absence = box.pods.judge(posting.attempt, posting.absence)
+            posting.job.pod = box.pods.holder(posting.attempt) or posting.job.pod
             if verdict == "gone":
                 gone.append(posting)
             elif verdict == "held" and not posting.started:
