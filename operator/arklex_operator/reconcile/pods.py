@@ -101,9 +101,8 @@ def _container_trouble(pod: Object, state: Mapping[str, Any]) -> Trouble | None:
 def _crash(pod: Object, state: Mapping[str, Any], waiting_reason: str) -> Trouble | None:
     now = state.get("state") or {}
     ended = now.get("terminated") or (state.get("lastState") or {}).get("terminated") or {}
-    loops = waiting_reason == "CrashLoopBackOff" or (
-        not state.get("ready") and state.get("restartCount", 0) >= _COUNTED_RESTARTS
-    )
+    counted = 1 if ended.get("reason") == "OOMKilled" else _COUNTED_RESTARTS
+    loops = waiting_reason == "CrashLoopBackOff" or (not state.get("ready") and state.get("restartCount", 0) >= counted)
     if not ended or not (loops or (now.get("terminated") and ended.get("exitCode"))):
         return None
     name, container = pod["metadata"]["name"], state["name"]

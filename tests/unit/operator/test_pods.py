@@ -46,6 +46,7 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
         "no module named x",
     ),
     ("memory", container(restartCount=3, state={"running": {}}, lastState=ended(137, "OOMKilled")), "OutOfMemory", "memory"),
+    ("once", container(restartCount=1, state={"running": {}}, lastState=ended(137, "OOMKilled")), "OutOfMemory", "memory"),
     (
         "nodes",
         {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]},
