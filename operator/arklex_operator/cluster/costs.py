@@ -48,13 +48,20 @@ class Costs:
         """Look until cancelled."""
         while True:
             for size in list(self._pools()):
-                try:
-                    await self.write(size)
-                except (ApiError, RedisError, OSError) as error:
-                    log.warning(
-                        "deletion costs are not written", extra={"worker": size.worker.metadata.name, "error": str(error)}
-                    )
+                await self._try(size)
             await asyncio.sleep(LOOK)
+
+    async def before_shrinking(self, namespace: str, name: str) -> None:
+        """Write a pool's costs now: whoever shrinks it is told to only afterwards. What stands against it is logged."""
+        for size in list(self._pools()):
+            if (size.worker.metadata.namespace, size.worker.metadata.name) == (namespace, name):
+                await self._try(size)
+
+    async def _try(self, size: Size) -> None:
+        try:
+            await self.write(size)
+        except (ApiError, RedisError, OSError) as error:
+            log.warning("deletion costs are not written", extra={"worker": size.worker.metadata.name, "error": str(error)})
 
     async def write(self, size: Size) -> int:
         """Write the costs that changed, if the pool may soon shrink; returns how many.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,6 +43,9 @@ CHILDREN = (SERVICE_ACCOUNT, NETWORK_POLICY, SERVICE, PDB, DEPLOYMENT, HPA)
 AGAIN = 30.0
 """Seconds until a write that the API server refused is tried again."""
 
+BeforeShrinking = Callable[[str, str], Awaitable[None]]
+"""Is told a Worker's namespace and name, and returns when its pool may shrink."""
+
 log = logging.getLogger("arklex.operator.workers")
 
 
@@ -60,6 +63,7 @@ class Workers:
         self._shelves: dict[Kind, Shelf] = {kind: hub.watch(kind, self._child_changed, labels=OURS) for kind in CHILDREN}
         self._pods = hub.watch(POD, self._child_changed, labels=OURS, trim=trim_pod)
         hub.watch(TASK_GRAPH, self._graph_changed)
+        self.before_shrinking: BeforeShrinking = _nothing
         self.pools = Pools(hub, self.workers, self._shelves[DEPLOYMENT], self.pods_of, self._read)
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
@@ -77,6 +81,8 @@ class Workers:
             refused = await self._account(namespace)
             await self._complete(facts)
             made = plan(facts, judged)
+            if _shrinks(made, facts.live.get(DEPLOYMENT)):
+                await self.before_shrinking(namespace, name)
             facts.refused = [*refused, *await self._carry_out(made)]
         facts.live |= self._live(worker)
         facts.tenancy = self._accounts.tenancy(namespace)
@@ -225,6 +231,16 @@ class Workers:
             if after is NOTHING:
                 del uses[name]
             self.wake_all(namespace)
+
+
+async def _nothing(namespace: str, name: str) -> None:
+    """Where nobody knows which pods are idle."""
+
+
+def _shrinks(made: Plan, deployment: Mapping[str, Any] | None) -> bool:
+    """Whether the HPA that is about to be applied will take pods away at once."""
+    replicas = ((deployment or {}).get("spec") or {}).get("replicas", 1)
+    return any(child["kind"] == HPA.name and replicas > child["spec"]["maxReplicas"] for child in made.applies)
 
 
 def _refusal(what: str, error: ApiError) -> Trouble:

@@ -40,5 +40,6 @@ def workers(hub: Hub) -> None:
         accounts.remove,
     )
     costs = Costs(hub.api, broker.redis, reconciler.pools.sizes)
+    reconciler.before_shrinking = costs.before_shrinking
     hub.run(reconciler, width=4)
     hub.tasks += [broker.run, surroundings.run, meter.run, sweeper.run, costs.run]
