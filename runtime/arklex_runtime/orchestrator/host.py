@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 import secrets
 from collections.abc import Callable, Coroutine
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
 MAX_QUERY = 10_000
+BUNDLE_KNOWN = 900.0
+"""Seconds for which a program that was stored counts as stored: later, retention may have deleted it with its last run."""
 SELDOM = 20
 """Looks for signals (4 a second) between two looks at the memory and at timers that were far off."""
 
@@ -83,7 +86,7 @@ class RunHost:
         self.runs: dict[str, RunDriver] = {}
         self.now = workbench.clock
         self._dirty: list[RunDriver] = []
-        self._bundles: set[str] = set()
+        self._bundles: dict[str, float] = {}
         self._programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Task[None] | None = None
@@ -130,9 +133,7 @@ class RunHost:
         """
         given, context = self._accept(program, request)
         self.workbench.prepare(program)
-        if program.digest not in self._bundles:
-            await self.journal.put_bundle(program.digest, program.document)
-            self._bundles.add(program.digest)
+        await self._store(program)
         session = await self.journal.get_session(request.session_id) if request.session_id else session or {}
         now = self.now()
         run_id = request.run_id or new_run_id(program.root, now, self.random)
@@ -142,6 +143,14 @@ class RunHost:
         driver.begin(Accepted(now, run_id, request.query, given, context, session, reuse), new_run)
         self._listen()
         return driver
+
+    async def _store(self, program: Program) -> None:
+        """See to it that the journal has the program, and keeps it until the run that is to follow is accepted."""
+        now = self.now()
+        if now - self._bundles.get(program.digest, -math.inf) > BUNDLE_KNOWN:
+            await self.journal.put_bundle(program.digest, program.document)
+            self._bundles = {digest: at for digest, at in self._bundles.items() if at > now - BUNDLE_KNOWN}
+            self._bundles[program.digest] = now
 
     async def retry(self, run_id: str, from_task: str | None = None) -> RunDriver:
         """Run a finished run again, as a new run with the same inputs: what succeeded is kept, unless it comes after
