@@ -22,6 +22,20 @@ from tests.services import free_port
 ROOT = Path(__file__).parents[1]
 GROUP = "/apis/external.metrics.k8s.io/v1beta1"
 API_SERVICE = "v1beta1.external.metrics.k8s.io"
+HOLDER = "keda/keda-operator-metrics-apiserver"
+"""Who serves that where KEDA is installed; FOREIGN is its registration."""
+FOREIGN = f"""
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {{name: {API_SERVICE}, labels: {{app.kubernetes.io/part-of: keda-operator}}}}
+spec:
+  group: external.metrics.k8s.io
+  version: v1beta1
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  insecureSkipTLSVerify: true
+  service: {{namespace: keda, name: keda-operator-metrics-apiserver, port: 443}}
+"""
 PATIENCE = 90.0
 """Seconds within which what must happen happens, on a machine that does other things too."""
 

@@ -15,7 +15,7 @@ from cryptography import x509
 
 from tests.controlplane import ControlPlane
 from tests.controlplane import control_plane as running_control_plane
-from tests.metrics_api import API_SERVICE, GROUP, MetricsServer, hpa_account, load_of, metrics_server, prepare
+from tests.metrics_api import API_SERVICE, FOREIGN, GROUP, HOLDER, MetricsServer, hpa_account, load_of, metrics_server, prepare
 from tests.pools import Work, apply, deployment, make_ready, pod, worker
 from tests.services import RedisServer, free_port
 
@@ -156,20 +156,6 @@ def test_replicas_share_one_certificate(server: MetricsServer) -> None:
     assert server.served()
 
 
-FOREIGN = f"""
-apiVersion: apiregistration.k8s.io/v1
-kind: APIService
-metadata: {{name: {API_SERVICE}, labels: {{app.kubernetes.io/part-of: keda-operator}}}}
-spec:
-  group: external.metrics.k8s.io
-  version: v1beta1
-  groupPriorityMinimum: 100
-  versionPriority: 100
-  insecureSkipTLSVerify: true
-  service: {{namespace: keda, name: keda-metrics-apiserver, port: 443}}
-"""
-
-
 def test_a_foreign_registration_is_left_alone(own_plane: ControlPlane, redis_process: RedisServer) -> None:
     plane = own_plane
     plane.kubectl("apply", "--filename=-", stdin=FOREIGN)
@@ -178,7 +164,7 @@ def test_a_foreign_registration_is_left_alone(own_plane: ControlPlane, redis_pro
     server = prepare(plane, redis_process.url)
     try:
         server.start()
-        server.until(lambda: "belongs to keda/keda-metrics-apiserver" in server.admin("/readyz")[1], "it says whose it is")
+        server.until(lambda: f"belongs to {HOLDER}" in server.admin("/readyz")[1], "it says whose it is")
         assert "arklex_metrics_registered 0.0" in server.admin("/metrics")[1]
         assert plane.kubectl(*version) == before
         plane.kubectl("delete", "apiservice", API_SERVICE)

@@ -1,4 +1,4 @@
-"""The bed's programs: what is built from which Go module, and where the built ones lie.
+"""The bed's programs, and files of other projects that tests need: what comes from which Go module, and where it lies.
 
 Each module of ``modules/`` has its own folder in the cache, named by the digest of what determines the programs, so that a new
 version of one rebuilds nothing else. The environment variable ``ARKLEX_BED_BIN`` names a folder that is looked at first.
@@ -23,13 +23,23 @@ class ProgramMissing(LookupError):
 
 @dataclass(frozen=True)
 class Module:
-    """A folder of ``modules/``: programs by name with their Go packages; ``minutes`` on two idle cores, nothing cached."""
+    """A folder of ``modules/``: programs by name with their Go packages; ``minutes`` on two idle cores, nothing cached.
+
+    ``files`` are copied by name out of the module ``holder`` that its go.mod requires.
+    """
 
     name: str
     packages: dict[str, str]
     minutes: float
     ldflags: str = "-s -w"
     environment: dict[str, str] = field(default_factory=lambda: {"CGO_ENABLED": "0"})
+    files: dict[str, str] = field(default_factory=dict)
+    holder: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """What it is to yield: its programs and files."""
+        return [*self.packages, *self.files]
 
     @property
     def source(self) -> Path:
@@ -44,12 +54,13 @@ class Module:
     def digest(self) -> str:
         """Return what tells its programs from others: versions with their hashes, flags, the machine's kind."""
         parts = [self.ldflags, repr(sorted(self.packages.items())), repr(sorted(self.environment.items())), platform.machine()]
+        parts += [repr(sorted(self.files.items())), self.holder] if self.files else []
         files = [(self.source / name).read_text() for name in ("go.mod", "go.sum")]
         return hashlib.sha256("\0".join([*parts, *files]).encode()).hexdigest()[:16]
 
     def missing(self) -> list[str]:
-        """Return the names of its programs that are not built."""
-        return [name for name in self.packages if not any((place / name).is_file() for place in places(self))]
+        """Return the names of its programs and files that are not there."""
+        return [name for name in self.names if not any((place / name).is_file() for place in places(self))]
 
 
 ALL = [
@@ -66,6 +77,15 @@ ALL = [
     Module("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, 2.5),
     Module("metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}, 2.5),
     Module("coredns", {"coredns": "github.com/coredns/coredns"}, 2),
+    Module(
+        "keda",
+        {},
+        0.1,
+        files={
+            f"keda-{kind}.yaml": f"config/crd/bases/keda.sh_{kind}.yaml" for kind in ("scaledobjects", "triggerauthentications")
+        },
+        holder="github.com/kedacore/keda/v2",
+    ),
 ]
 
 
@@ -83,9 +103,9 @@ def places(module: Module) -> list[Path]:
 
 
 def program(name: str) -> Path:
-    """Return a program's path; raises ProgramMissing."""
+    """Return the path of a program or file; raises ProgramMissing."""
     for module in ALL:
-        if name in module.packages:
+        if name in module.names:
             for place in places(module):
                 if (place / name).is_file():
                     return place / name
