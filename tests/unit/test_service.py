@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from arklex_runtime.gateway.token import Token
 from arklex_runtime.service.desk import keyed_id
+from arklex_runtime.service.metrics import Metrics
 from arklex_runtime.service.rank import rank
 from arklex_runtime.service.settings import DAY, SettingsError, read_settings
 
@@ -91,3 +92,9 @@ def test_an_empty_or_missing_token_admits_nobody(tmp_path: Path) -> None:
     token = Token(file)
     assert token.admits("Bearer right") and token.admits("bearer right")
     assert not any(token.admits(said) for said in ("right", "Basic right", "Bearer wrong", "Bearer right2", "Bearer rïght"))
+
+
+def test_a_replica_tells_of_refused_results_from_the_start() -> None:
+    text = Metrics(lambda: 0).text().decode()
+    for reason in ("late", "foreign", "unreadable", "newer"):
+        assert f'arklex_results_refused_total{{reason="{reason}"}}' in text

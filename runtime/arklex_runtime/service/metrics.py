@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from arklex_runtime.dispatch.streams.inbox import REFUSED
 from arklex_runtime.engine.events import Accepted, Event, Finished, Interrupted, Lost, Started
 from arklex_runtime.orchestrator.driver import RunDriver
 
@@ -38,6 +39,7 @@ class Metrics:
         self.leases_lost = Counter("arklex_leases_lost", "Times that this replica's lease ran out.", registry=self.registry)
         self.retired = Counter("arklex_runs_retired", "Runs that retention deleted.", registry=self.registry)
         self.requests = Counter("arklex_door_requests", "Requests at the door.", ("route", "status"), registry=self.registry)
+        self.registry.register(REFUSED)
         Gauge("arklex_runs_active", "Runs that this replica drives.", registry=self.registry).set_function(active)
 
     def event(self, driver: RunDriver, event: Event) -> None:

@@ -24,6 +24,8 @@ BLOCK = 5.0
 COUNT = 500
 
 REFUSED = Counter("arklex_results_refused_total", "Results that came for nothing: late, foreign or unreadable.", ["reason"])
+for _reason in ("late", "foreign", "unreadable", "newer"):
+    REFUSED.labels(_reason)
 
 log = logging.getLogger("arklex.dispatch")
 
