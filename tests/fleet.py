@@ -78,16 +78,16 @@ class Replica:
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
 
     def call(
-        self, method: str, path: str, body: Any = None, token: str | None = TOKEN, **headers: str
+        self, method: str, path: str, body: Any = None, token: str | None = TOKEN, timeout: float = 60, **headers: str
     ) -> tuple[int, Any, dict[str, str]]:
-        """One request to its door: status, JSON, headers."""
+        """One request to its door: status, JSON, headers. Raises OSError, also when there is no answer for ``timeout`` s."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
         sent = {"Authorization": f"Bearer {token}"} if token is not None else {}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"http://127.0.0.1:{self.door}{path}"
         request = urllib.request.Request(url, data, sent, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
                 return answer.status, json.loads(answer.read() or b"null"), dict(answer.headers)
         except urllib.error.HTTPError as error:
             with error:

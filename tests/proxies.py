@@ -1,4 +1,7 @@
-"""A TCP proxy that can go silent: connections stay open and nothing comes through, as when a network is cut."""
+"""A TCP proxy that can go silent: connections stay open and nothing comes through, as when a network is cut.
+
+Or only those that are open now, for ever, as when a firewall has forgotten them.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,14 @@ from collections.abc import Iterator
 
 
 class Proxy:
-    """Forwards to a port of the loopback; ``silent`` holds everything back, ``cut`` ends what is open."""
+    """Forwards to a port of the loopback; ``silent`` holds all back, ``cut`` ends, ``strand`` half-opens what is open."""
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._passing = threading.Event()
         self._passing.set()
         self._open: set[socket.socket] = set()
+        self._stranded: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -30,10 +34,18 @@ class Proxy:
     def silent(self, value: bool) -> None:
         (self._passing.clear if value else self._passing.set)()
 
+    def strand(self) -> int:
+        """Let nothing come through what is open, ever, and tell nobody; new connections work. Returns how many those were."""
+        with self._lock:
+            opened, self._open = self._open, set()
+            self._stranded |= opened
+        return len(opened) // 2
+
     def cut(self) -> None:
         """Reset every connection."""
         with self._lock:
-            opened, self._open = self._open, set()
+            opened = self._open | self._stranded
+            self._open, self._stranded = set(), set()
         for each in opened:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -49,9 +61,13 @@ class Proxy:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
                 return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                client.close()
+                continue
             with self._lock:
                 self._open |= {client, server}
             for source, sink in ((client, server), (server, client)):
@@ -61,8 +77,10 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 self._passing.wait()
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
+                if source not in self._stranded:
+                    sink.sendall(data)
+            if source not in self._stranded:
+                sink.shutdown(socket.SHUT_WR)
 
 
 @contextlib.contextmanager

@@ -102,6 +102,26 @@ class PostgresServer:
             self.process.wait()
             self.process = None
 
+    def kill(self) -> None:
+        """Kill the postmaster and all its processes (SIGKILL), and wait until none is left: they hold the shared memory."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+        for child in map(int, children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while any(_lives(child) for child in children):
+            assert time.monotonic() < deadline, f"some of {children} do not die"
+            time.sleep(0.01)
+
+    def kill_backend(self) -> None:
+        """Kill one connection's process (SIGKILL): the server then ends all others, recovers, and goes on."""
+        found = self.psql("SELECT pid FROM pg_stat_activity WHERE application_name = 'arklex' ORDER BY random() LIMIT 1")
+        os.kill(int(found), signal.SIGKILL)
+
     def psql(self, statement: str, database: str = "postgres") -> str:
         """Run a statement, return what psql prints."""
         done = self._run("psql", "-qAtX", "-h", "127.0.0.1", "-p", str(self.port), "-U", "arklex", "-c", statement, database)
@@ -112,6 +132,14 @@ class PostgresServer:
         """Make an empty database, return its URL."""
         self.psql(f'CREATE DATABASE "{name}"')
         return f"postgresql+asyncpg://arklex@{self.address}:{self.port}/{name}"
+
+
+def _lives(pid: str) -> bool:
+    """Whether a process runs: one that has ended and that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @contextlib.contextmanager

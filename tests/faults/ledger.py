@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,10 @@ ACCEPTED, BEGIN, END, COMMITTED = "accepted", "begin", "end", "committed"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line. ``place`` is its position in the file; ``ok`` whether the handler returned; ``key`` the idempotency key."""
+    """One line. ``place`` is its position in the file; ``ok`` whether the handler returned; ``key`` the idempotency key.
+
+    ``at`` is when it was written, in monotonic seconds of this machine.
+    """
 
     place: int
     kind: str
@@ -30,6 +35,7 @@ class Entry:
     key: str
     ok: bool
     pid: int
+    at: float = 0.0
 
 
 class Ledger:
@@ -40,7 +46,7 @@ class Ledger:
 
     def write(self, kind: str, run: str, task: str = "", attempt: int = 0, key: str = "", ok: bool = True) -> None:
         """Append one line."""
-        line = json.dumps([kind, run, task, attempt, key, ok, os.getpid()]) + "\n"
+        line = json.dumps([kind, run, task, attempt, key, ok, os.getpid(), time.monotonic()]) + "\n"
         os.write(self._file, line.encode())
 
     def effect(self, kind: str, context: TaskContext, ok: bool = True) -> None:
@@ -52,5 +58,25 @@ def read_ledger(path: Path) -> list[Entry]:
     """Every line of the ledger; none if nothing was ever written."""
     if not path.exists():
         return []
-    rows: list[list[Any]] = [json.loads(line) for line in path.read_text().splitlines()]
-    return [Entry(place, *row) for place, row in enumerate(rows)]
+    return list(Reader(path).more())
+
+
+class Reader:
+    """The reading end, for whoever looks again and again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._place = 0
+
+    def more(self) -> Iterator[Entry]:
+        """The lines since the last look; one that is being written is left for the next."""
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            row: list[Any] = json.loads(line)
+            yield Entry(self._place, *row)
+            self._place += 1
