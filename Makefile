@@ -58,7 +58,7 @@ test-fast: $(READY) ## unit and property tests: no database server, no model
 	@$(BIN)/python scripts/test.py fast
 
 test-faults: $(READY) system ## the fault tests in their nightly sizes
-	@ARKLEX_FAULTS=nightly $(BIN)/python -m pytest tests/faults tests/property
+	@ARKLEX_FAULTS=$${ARKLEX_FAULTS:-nightly} $(BIN)/python -m pytest tests/faults tests/property; code=$$?; $(BIN)/python -m tests.faults.report; exit $$code
 
 lint: $(READY) ## ruff, its formatter, mypy, import-linter
 	@$(BIN)/python scripts/test.py lint

@@ -6,7 +6,7 @@ The journal is folded with the engine, event by event, and each event is asked w
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from arklex_runtime.orchestrator.attempt import path_of
 from arklex_runtime.state.journal import open_journal
 from arklex_runtime.state.records import StoredRun
 from tests.faults.ledger import ACCEPTED, BEGIN, COMMITTED, END, Entry, read_ledger
+from tests.faults.quantiles import spread
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
 OK, FAILED, LOST, INTERRUPTED = "ok", "failed", "lost", "interrupted"
@@ -30,7 +31,8 @@ class Findings:
     """What one check found. ``violations`` are sentences that begin with the invariant.
 
     ``unheard`` are attempts that a pod began and nobody heard of: it and Redis were hit at once, and it ran again, uncharged.
-    ``interrupted`` are the attempts that a death or a stop ended, ``lost`` those that a death ended.
+    ``interrupted`` are the attempts that a death or a stop ended, ``lost`` those that a death ended, ``committed`` those whose
+    output counts.
     """
 
     violations: list[str] = field(default_factory=list)
@@ -42,6 +44,7 @@ class Findings:
     duplicates: int = 0
     unheard: int = 0
     refused: int = 0
+    committed: int = 0
 
 
 class Fold:
@@ -198,8 +201,10 @@ class Check:
                     self._wrong("I4", entry, f"began before {path} had ended")
 
 
-async def check(db: str, ledger: Path, runs: Iterable[str] = (), *, remote: bool = False) -> Findings:
-    """Check every run that was acknowledged, and those of ``runs`` that exist.
+async def check(
+    db: str, ledger: Path, runs: Iterable[str] = (), *, remote: bool = False, only: Collection[str] | None = None
+) -> Findings:
+    """Check every run that was acknowledged, and those of ``runs`` that exist; of them all ``only`` these, if it is given.
 
     ``remote``: attempts run in pods, whose word that one has begun may be lost with Redis.
     """
@@ -210,7 +215,8 @@ async def check(db: str, ledger: Path, runs: Iterable[str] = (), *, remote: bool
     findings = Findings()
     journal = await open_journal(db)
     try:
-        for run_id in sorted(acknowledged | set(runs)):
+        chosen = acknowledged | set(runs)
+        for run_id in sorted(chosen if only is None else chosen & set(only)):
             stored = await journal.load(run_id)
             if stored is None:
                 findings.violations.append(
@@ -230,6 +236,7 @@ def _add(findings: Findings, one: Check) -> None:
     findings.runs += 1
     findings.succeeded += row.phase == "Succeeded"
     findings.interrupted += sum(fate in (LOST, INTERRUPTED) for fate in fold.fates.values())
+    findings.committed += sum(fate == OK for fate in fold.fates.values())
     findings.lost += sum(fate == LOST for fate in fold.fates.values())
     findings.duplicates += one.duplicates
     findings.unheard += one.unheard
@@ -247,7 +254,11 @@ def comparable(document: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Tally:
-    """All of a test's trials, for I13 and the one line that is reported."""
+    """All of a test's trials, for I13 and the one line that is reported.
+
+    ``recoveries`` are the seconds from a fault to the next task that began in each run that was in flight then, ``starts``
+    those from a run's acceptance to its first task.
+    """
 
     faults: Counter[str] = field(default_factory=Counter)
     in_flight: int = 0
@@ -256,6 +267,8 @@ class Tally:
     lost: int = 0
     duplicates: int = 0
     interrupted: int = 0
+    recoveries: list[float] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
 
     def add(self, findings: Findings) -> None:
         """One more trial."""
@@ -281,5 +294,6 @@ class Tally:
     def __str__(self) -> str:
         return (
             f"{self.faults.total()} faults of {len(self.faults)} kinds ({self.in_flight} in flight), {self.runs} runs, "
-            f"{self.lost} lost, {self.duplicates} duplicated effects of {self.interrupted} interrupted attempts"
+            f"{self.lost} lost, {self.duplicates} duplicated effects of {self.interrupted} interrupted attempts, "
+            f"recovery p50/p99 {spread(self.recoveries)}, start p50/p99 {spread(self.starts)}"
         )

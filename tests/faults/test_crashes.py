@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +13,10 @@ import pytest
 
 from tests.faults.forkserver import Server
 from tests.faults.graphs import GRAPHS
-from tests.faults.trials import HISTORIES, NIGHTLY, Bench, Trial, plans
+from tests.faults.report import keep as report
+from tests.faults.sizes import NIGHTLY, SEED
+from tests.faults.trials import HISTORIES, Bench, Trial, plans
 
-SEED = int(os.environ.get("ARKLEX_FAULTS_SEED", "1"))
 DEATHS = 600 if NIGHTLY else 60
 """Of each graph."""
 FAILED = Path(".cache/faults")
@@ -44,7 +44,7 @@ async def test_runs_survive_kill_9_at_every_write_boundary(server: Server, tmp_p
         if violations := await bench.run(trial):
             failures.append((trial, violations))
             keep(trial)
-    print(f"\n{graph}: {bench.tally}")
+    report("T2", bench.tally, graph)
     assert failures == []
     assert bench.tally.vacuous(DEATHS) == []
 

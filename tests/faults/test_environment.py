@@ -18,8 +18,9 @@ import pytest
 from tests.faults.checker import check
 from tests.faults.forkserver import Server
 from tests.faults.graphs import SESSION
+from tests.faults.sizes import NIGHTLY
 from tests.faults.test_processes import effects, until_begun
-from tests.faults.trials import NIGHTLY, outcome_of
+from tests.faults.trials import outcome_of
 from tests.faults.victim import Life
 from tests.folders import Answer, Folder
 

@@ -14,8 +14,9 @@ from tests.faults.checker import Findings, check, comparable
 from tests.faults.forkserver import Server
 from tests.faults.graphs import GRAPHS
 from tests.faults.ledger import read_ledger
-from tests.faults.test_crashes import SEED, bench_of
-from tests.faults.trials import NIGHTLY, Bench, outcome_of, without_times
+from tests.faults.sizes import NIGHTLY, SEED
+from tests.faults.test_crashes import bench_of
+from tests.faults.trials import Bench, outcome_of, without_times
 
 TRIALS = 60 if NIGHTLY else 4
 """Of each graph, of three stops each."""

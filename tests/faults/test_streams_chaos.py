@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import signal
 from collections.abc import Iterator
@@ -20,11 +19,13 @@ from arklex_runtime.orchestrator.driver import RunDriver
 from arklex_runtime.orchestrator.host import Request, RunHost
 from tests.faults.checker import Tally, check
 from tests.faults.ledger import ACCEPTED, BEGIN, END, Ledger, read_ledger
+from tests.faults.report import keep
+from tests.faults.sizes import NIGHTLY
 from tests.pods import KEYS, Cluster, PodProcess, graph, program, task, until, worker
 from tests.services import RedisServer, redis_server
 
 pytestmark = pytest.mark.redis
-RUNS, FAULTS = (200, 60) if os.environ.get("ARKLEX_FAULTS") == "nightly" else (40, 10)
+RUNS, FAULTS = (200, 60) if NIGHTLY else (40, 10)
 KINDS = ("kill", "kill", "stall", "drain", "empty", "ungroup", "restart", "replace")
 HARMLESS = frozenset({"drain", "empty", "ungroup", "replace"})
 """Faults that may neither lose nor repeat an attempt."""
@@ -50,6 +51,7 @@ class Chaos:
 
     def __init__(self, redis: RedisServer, folder: Path, seed: int, lease: float = 1.0) -> None:
         self.cluster = Cluster(redis.url, folder, lease)
+        self.seed = seed
         self.random = random.Random(seed)
         self.tally = Tally()
         self._redis = redis
@@ -172,7 +174,8 @@ async def swept(chaos: Chaos, kinds: list[str]) -> None:
 async def judged(chaos: Chaos, faults: int) -> None:
     findings = await check(chaos.cluster.db, chaos.cluster.ledger, remote=True)
     chaos.tally.add(findings)
-    print(chaos.tally, f"({findings.unheard} unheard)")
+    print(f"\n{findings.unheard} unheard")
+    keep("T5-mixed", chaos.tally, str(chaos.seed))
     deaths, losses = chaos.tally.faults["kill"], chaos.tally.faults["empty"] + chaos.tally.faults["restart"]
     assert findings.unheard <= 8 * min(deaths, losses)
     assert findings.violations == []

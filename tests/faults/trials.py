@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -20,7 +19,6 @@ from tests.faults.graphs import SESSION
 from tests.faults.points import AFTER, BEFORE, DURING
 from tests.faults.victim import Life
 
-NIGHTLY = os.environ.get("ARKLEX_FAULTS") == "nightly"
 PAGES = 12
 """Pages after which a victim copies its log into the database, so that even a small run does."""
 HISTORIES = Path(__file__).parent / "histories"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 import zlib
+from collections.abc import Iterator
 from typing import Any, cast
 
 import hypothesis
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -20,9 +21,11 @@ from arklex_runtime.engine.state import TERMINAL, Scope, Status, TaskState, Unit
 from arklex_runtime.engine.step import outstanding, read_batch, replay
 from arklex_runtime.engine.units import inputs_of
 from tests.engine_driver import HANG, INTERRUPTED, LOST, Driver, Reply, err, ok, program_of, snapshot
+from tests.faults.checker import Tally
+from tests.faults.report import keep
+from tests.faults.sizes import NIGHTLY
 from tests.oracle import Ending, Expr, GraphModel, Oracle, Result, TaskModel, Undetermined, echo, hit
 
-NIGHTLY = os.environ.get("ARKLEX_FAULTS") == "nightly"
 RUNS = 20_000 if NIGHTLY else 1500
 MACHINES, STEPS = (20_000, 50) if NIGHTLY else (500, 50)
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink)
@@ -33,6 +36,16 @@ CODES = {
 }  # fmt: skip
 
 Rows = dict[str, list[str]]
+TALLY = Tally()
+"""Machines that came to their end, and reloads."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def reported() -> Iterator[None]:
+    """Keep the figures once the machines have run."""
+    yield
+    if TALLY.runs:
+        keep("T1", TALLY)
 
 
 class Case:
@@ -418,6 +431,8 @@ class RunMachine(RuleBasedStateMachine):
 
     @rule()
     def reload(self) -> None:
+        TALLY.faults["reload"] += 1
+        TALLY.in_flight += self.driver.ended is None
         self.driver.reload()
 
     @invariant()
@@ -441,6 +456,8 @@ class RunMachine(RuleBasedStateMachine):
             driver.check_invariants()
         assert driver.ended is not None
         driver.reload()
+        TALLY.runs += 1
+        TALLY.succeeded += 1
 
 
 def late(driver: Checked, at: int) -> None:
