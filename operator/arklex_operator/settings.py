@@ -23,8 +23,8 @@ class SettingsError(ValueError):
 class Settings:
     """The operator's settings. Times are seconds.
 
-    ``namespaces`` empty means all. ``images`` are by worker type. ``cluster_scoped`` says that this installation owns what the
-    cluster has once. ``lease`` is the lease of worker pods; ``leader_lease`` the name of the Lease object that elects a leader.
+    ``namespaces`` empty means all. ``images`` are by worker type. ``lease`` is the lease of worker pods; ``leader_lease`` the
+    name of the Lease object that elects a leader.
     """
 
     redis_url: str = ""
@@ -35,7 +35,6 @@ class Settings:
     images: Mapping[str, str] = field(default_factory=dict)
     image_pull_policy: str = "IfNotPresent"
     api_server_cidrs: tuple[str, ...] = ()
-    cluster_scoped: bool = True
     lease: float = 10.0
     max_rolling: float = 0.1
     pod_name: str = "arklex-operator"
@@ -62,7 +61,6 @@ class Settings:
             images=_get(environment, "ARKLEX_IMAGES", _images, {}),
             image_pull_policy=_get(environment, "ARKLEX_IMAGE_PULL_POLICY", _one_of(PULL_POLICIES), "IfNotPresent"),
             api_server_cidrs=_get(environment, "ARKLEX_API_SERVER_CIDRS", _words, ()),
-            cluster_scoped=_get(environment, "ARKLEX_CLUSTER_SCOPED", _boolean, True),
             lease=_get(environment, "ARKLEX_LEASE_SECONDS", _between(1, 600), 10.0),
             max_rolling=_get(environment, "ARKLEX_MAX_ROLLING", _between(0, 1), 0.1),
             pod_name=environment.get("POD_NAME") or "arklex-operator",
@@ -101,12 +99,6 @@ def _images(text: str) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(each, str) and each for each in value.values()):
         raise ValueError('write JSON of worker type and image, like {"llm": "arklex/worker:1.0"}')
     return value
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError("write true or false")
-    return text.lower() == "true"
 
 
 def _one_of(words: tuple[str, ...]) -> Callable[[str], str]:

@@ -146,7 +146,7 @@ def test_what_each_pod_is_told_is_what_was_agreed() -> None:
     }  # fmt: skip
     assert told["operator"] == both | {
         "ARKLEX_WORKER_REDIS_URL", "ARKLEX_REDIS_ACL", "ARKLEX_IMAGES", "ARKLEX_IMAGE_PULL_POLICY", "ARKLEX_API_SERVER_CIDRS",
-        "ARKLEX_CLUSTER_SCOPED", "ARKLEX_LEADER_LEASE", "ARKLEX_MAX_ROLLING",
+        "ARKLEX_LEADER_LEASE", "ARKLEX_MAX_ROLLING",
     }  # fmt: skip
     assert both <= told["metrics"]
 

@@ -16,12 +16,11 @@ def test_defaults_and_what_is_said() -> None:
         "ARKLEX_NAMESPACES": "a, b,",
         "ARKLEX_IMAGES": '{"llm": "x:1"}',
         "ARKLEX_MAX_ROLLING": "0.25",
-        "ARKLEX_CLUSTER_SCOPED": "false",
         "ARKLEX_WORKER_REDIS_URL": "rediss://out:6380/1",
     }
     settings = Settings.read(REDIS | more)
     assert settings.namespaces == ("a", "b") and settings.images == {"llm": "x:1"} and settings.max_rolling == 0.25
-    assert settings.worker_redis_url == "rediss://out:6380/1" and settings.cluster_scoped is False
+    assert settings.worker_redis_url == "rediss://out:6380/1"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +35,6 @@ def test_defaults_and_what_is_said() -> None:
         ("ARKLEX_LEASE_SECONDS", "soon"),
         ("ARKLEX_LEASE_SECONDS", "nan"),
         ("ARKLEX_MAX_ROLLING", "2"),
-        ("ARKLEX_CLUSTER_SCOPED", "yes"),
         ("ARKLEX_HEALTH_PORT", "70000"),
         ("ARKLEX_IMAGE_PULL_POLICY", "Sometimes"),
     ],
