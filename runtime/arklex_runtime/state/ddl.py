@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from arklex_runtime.errors import DatabaseUnavailable
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision this release can migrate from, oldest first."""
 HEAD = REVISIONS[-1]
 NEXT = f"{int(HEAD) + 1:04}"
@@ -41,6 +41,7 @@ SQLITE_DDL = (
     "CREATE INDEX runs_by_start ON runs (started_at)",
     "CREATE INDEX runs_ended ON runs (phase, finished_at) WHERE finished_at IS NOT NULL AND graph_uid IS NOT NULL",
     "CREATE INDEX runs_open ON runs (graph_uid, wake_at) WHERE finished_at IS NULL AND graph_uid IS NOT NULL",
+    "CREATE INDEX runs_unfinished ON runs (started_at) WHERE finished_at IS NULL AND graph_uid IS NOT NULL",
     "CREATE TABLE sessions (session_id TEXT NOT NULL, data BLOB NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (session_id))",
     'CREATE TABLE signals (id INTEGER NOT NULL, run_id TEXT NOT NULL, kind TEXT NOT NULL, "key" TEXT, data BLOB NOT NULL, '
     "at DOUBLE NOT NULL, consumed INTEGER DEFAULT 0 NOT NULL, PRIMARY KEY (id), "

@@ -53,6 +53,7 @@ runs = Table(
     _where("runs_by_graph", "graph_uid", "started_at", where="graph_uid IS NOT NULL"),
     _where("runs_by_object", "object_uid", where="object_uid IS NOT NULL"),
     _where("runs_open", "graph_uid", "wake_at", where="finished_at IS NULL AND graph_uid IS NOT NULL"),
+    _where("runs_unfinished", "started_at", where="finished_at IS NULL AND graph_uid IS NOT NULL"),
     _where("runs_ended", "phase", "finished_at", where="finished_at IS NOT NULL AND graph_uid IS NOT NULL"),
     sqlite_with_rowid=False,
 )
