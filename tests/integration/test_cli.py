@@ -196,6 +196,16 @@ def test_lint_names_file_line_and_field(arklex: Arklex) -> None:
     assert "no problems" in arklex("lint", ".").works().out
 
 
+def test_lint_says_how_to_apply_what_is_too_large_for_an_annotation(arklex: Arklex) -> None:
+    head = "apiVersion: arklex.ai/v1alpha1\nkind: TaskGraph\nmetadata: {name: big}\nspec:\n  tasks:\n"
+    for count, said in ((10, False), (21, True)):
+        tasks = "".join(f"  - {{name: t{number}, value: {'x' * 10_000}}}\n" for number in range(count))
+        arklex.write("big.yaml", head + tasks)
+        told = arklex("lint", "big.yaml").works().err
+        assert ("big.yaml: TaskGraph 'big' has 205 KiB: use kubectl apply --server-side" in told) == said
+    (arklex.folder / "big.yaml").unlink()
+
+
 def test_plan_prints_levels_and_renders_what_is_known(arklex: Arklex) -> None:
     plain = arklex("plan", "pair.yaml", "--output", "json").works().json
     assert [[task["name"] for task in level] for level in plain["levels"]] == [["first"], ["second"]]

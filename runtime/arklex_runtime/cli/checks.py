@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +15,16 @@ if TYPE_CHECKING:
     from arklex_runtime.picture.layout import Direction
     from arklex_runtime.picture.model import Diagram
 
+LARGE = 200 << 10
+"""Bytes of JSON: ``kubectl apply`` on the client keeps a copy in an annotation, of which all together may hold 256 KiB."""
+
 
 def lint_files(terminal: Terminal, files: Sequence[str]) -> int:
-    """0 if there is nothing to say, else 2."""
+    """0 if nothing is wrong, else 2. An object too large for a plain ``kubectl apply`` is a note, not a problem."""
     manifests = read_manifests(files)
+    for each in manifests.documents:
+        if (size := len(json.dumps(each.value, ensure_ascii=False).encode())) > LARGE:
+            terminal.note(f"{each.file}: {each.kind} '{each.name}' has {size >> 10} KiB: use kubectl apply --server-side")
     if manifests.problems or terminal.json:
         terminal.problems(manifests.problems)
     if manifests.problems:
