@@ -10,8 +10,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from tests.services import free_port
 
@@ -19,10 +20,42 @@ PATIENCE = 90.0
 """Seconds after which something that should have happened will not."""
 
 
+class Handle(Protocol):
+    """A process that was started."""
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it lives."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. Raises subprocess.TimeoutExpired."""
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+Start = Callable[[Mapping[str, str], Path], Handle]
+"""Starts an operator with this environment, which prints to this file."""
+
+
+def _from_scratch(environment: Mapping[str, str], log: Path) -> Handle:
+    with log.open("ab") as out:
+        command = [sys.executable, "-m", "arklex_operator.main"]
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+
 class Operator:
     """One process of ``arklex-operator``; its log is what it printed. It has a Lease of its own: none waits for another's."""
 
-    def __init__(self, kubeconfig: Path, log: Path, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        log: Path,
+        settings: Mapping[str, str],
+        start: Start | None = None,
+    ) -> None:
         self.log_file = log
         self.health, self.metrics = free_port(), free_port()
         environment = {
@@ -37,9 +70,7 @@ class Operator:
             "POD_NAME": f"operator-{self.health}",
             **settings,
         }
-        command = [sys.executable, "-m", "arklex_operator.main"]
-        with log.open("ab") as out:
-            self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        self.process: Handle = (start or _from_scratch)(environment, log)
 
     def ready(self) -> bool:
         """Whether it leads and watches."""
@@ -74,7 +105,7 @@ class Operator:
             return self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            return self.process.wait()
+            return self.process.wait(30)
 
 
 @contextlib.contextmanager

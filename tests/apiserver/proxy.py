@@ -1,4 +1,4 @@
-"""A proxy before the API server that counts writes, and at the n-th does something: ends the operator before or after it."""
+"""A proxy before the API server: it counts writes and at the n-th does something, and lets a meddler have its way."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
-WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_OURS = frozenset({"Host", "Connection", "Accept-Encoding"})
+from tests.apiserver.meddling import OURS, WRITES, Answer, Cut, Meddler, watches
+
 Fault = Callable[[], object]
 
 
@@ -22,7 +22,7 @@ class Proxy:
     """Plain HTTP in, the administrator's TLS out. ``log`` holds the writes to our kinds, ``METHOD path``, as they come.
 
     With ``at`` n, ``fault`` is called at the n-th of them: before it is passed on if ``before``, else once it was carried out;
-    either way its answer never comes back.
+    either way its answer never comes back. ``meddler`` has a say in everything.
     """
 
     def __init__(self, kubeconfig: Path) -> None:
@@ -36,6 +36,7 @@ class Proxy:
         self.at = 0
         self.before = False
         self.fault: Fault = lambda: None
+        self.meddler = Meddler()
 
     def connect(self) -> http.client.HTTPSConnection:
         """A connection to the API server."""
@@ -43,7 +44,7 @@ class Proxy:
 
     def counted(self, method: str, path: str) -> bool:
         """Count a write; whether it is the n-th."""
-        if method not in WRITES or "/apis/arklex.ai/" not in path:
+        if method not in WRITES or OURS not in path:
             return False
         with self._lock:
             self.log.append(f"{method} {path.partition('?')[0]}")
@@ -55,37 +56,52 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     proxy: Proxy
 
     def handle_one_request(self) -> None:
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
+        with contextlib.suppress(OSError, http.client.HTTPException, Cut):
             return super().handle_one_request()
         self.close_connection = True
 
     def _pass(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        hit = self.proxy.counted(self.command, self.path)
         self.close_connection = True
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        meddler = self.proxy.meddler
+        if (told := meddler.instead(self.command, self.path)) is not None:
+            self._answer(told)
+            return
+        hit = self.proxy.counted(self.command, self.path)
         if hit and self.proxy.before:
             self.proxy.fault()
             return
-        connection = self.proxy.connect()
-        try:
+        with contextlib.closing(self.proxy.connect()) as connection:
             headers = {
                 key: value for key, value in self.headers.items() if key not in ("Host", "Connection", "Accept-Encoding")
             }
             connection.request(self.command, self.path, body=body or None, headers=headers)
             answer = connection.getresponse()
-            if hit:
+            if hit or meddler.after(self.command, self.path):
                 answer.read()
-                self.proxy.fault()
+                if hit:
+                    self.proxy.fault()
                 return
-            self.send_response(answer.status)
-            self.send_header("Content-Type", answer.getheader("Content-Type", "application/json"))
-            self.send_header("Connection", "close")
-            self.end_headers()
-            while part := answer.read1(65536):
+            self._head(answer.status, answer.getheader("Content-Type", "application/json"), answer.getheader("Retry-After"))
+            parts = (
+                meddler.watched(iter(answer.readline, b"")) if watches(self.path) else iter(lambda: answer.read1(65536), b"")
+            )
+            for part in parts:
                 self.wfile.write(part)
                 self.wfile.flush()
-        finally:
-            connection.close()
+
+    def _answer(self, told: Answer) -> None:
+        if told.status:
+            self._head(told.status, "application/json", None if told.retry_after is None else str(told.retry_after))
+            self.wfile.write(told.body)
+
+    def _head(self, status: int, content: str, retry_after: str | None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content)
+        if retry_after is not None:
+            self.send_header("Retry-After", retry_after)
+        self.send_header("Connection", "close")
+        self.end_headers()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass
 

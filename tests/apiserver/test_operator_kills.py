@@ -1,144 +1,53 @@
 """The operator killed at its n-th write, before or after it: the end is that of a life without death (T8 of reliability.md).
 
-Four deaths here, all 22 with ARKLEX_FAULTS=nightly.
+Thirty trials here, a hundred with ARKLEX_FAULTS=nightly: every write on both sides, then two deaths in one life by a seed.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import time
-from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
-from typing import Any
+import random
 
 import pytest
 
-from tests.apiserver.api import Api, manifest
-from tests.apiserver.operators import PATIENCE, Operator, operator
-from tests.apiserver.proxy import Proxy, proxy
+from tests.apiserver.lives import NIGHTLY, life, side_by_side, undisturbed
 from tests.controlplane import ControlPlane
 
 pytestmark = pytest.mark.apiserver
 
-NIGHTLY = os.environ.get("ARKLEX_FAULTS") == "nightly"
+SEED = 8
+TRIALS = 100 if NIGHTLY else 30
+BATCH = 10
 WRITES = 11
 """Writes to our kinds in a life without death, at the least."""
 
-DEATHS = [(n, before) for n in range(1, WRITES + 1) for before in (True, False)]
-CHOSEN = DEATHS if NIGHTLY else [(1, False), (4, True), (6, False), (10, True)]
-MERGE = "application/merge-patch+json"
+Death = tuple[int, bool]
+"""At which write, and whether before it."""
+
+ONCE: list[list[Death]] = [[(n, before)] for n in range(1, WRITES + 1) for before in (True, False)]
 
 
-@pytest.fixture
-def way(control_plane: ControlPlane, tmp_path: Path) -> Iterator[tuple[Proxy, Path]]:
-    with proxy(control_plane.kubeconfig, tmp_path) as found:
-        yield found
+def chosen() -> list[list[Death]]:
+    """The deaths of each trial."""
+    chance = random.Random(SEED)
+    places = range(1, WRITES + 3)
+    twice = [[(n, chance.random() < 0.5) for n in sorted(chance.sample(places, 2))] for _ in range(TRIALS - len(ONCE))]
+    return ONCE + twice
 
 
-class Life:
-    """A namespace, and operators that one after the other work on it through a proxy."""
-
-    def __init__(self, api: Api, kubeconfig: Path) -> None:
-        self.api, self.kubeconfig, self.namespace = api, kubeconfig, api.namespace()
-
-    def operator(self) -> Any:
-        return operator(self.kubeconfig, ARKLEX_NAMESPACES=self.namespace)
-
-    def put(self, name: str, **spec: Any) -> None:
-        path = self.api.path(self.namespace, "TaskGraph", name) + "?fieldManager=person&force=true"
-        assert self.api.call("PATCH", path, manifest("TaskGraph", name, spec), "application/apply-patch+yaml").code < 300
-
-    def begin(self) -> None:
-        """A graph that runs a sub-graph and forgets what succeeded, one that is wrong."""
-        self.put("sub", tasks=[{"name": "b", "value": 1}], run={"query": "sub"})
-        self.put("top", tasks=[{"name": "a", "graph": "sub"}], run={"query": "1"}, history={"succeeded": 0})
-        self.put("wrong", tasks=[{"name": "c", "worker": "nobody"}], run={"query": "never"})
-
-    def go_on(self) -> None:
-        """The runs succeed; a new version of the first graph."""
-        for run in self.items("TaskGraphRun"):
-            path = self.api.path(self.namespace, "TaskGraphRun", run["metadata"]["name"], "status")
-            status = {"phase": "Succeeded", "completionTime": "2026-01-01T00:00:00Z"}
-            assert self.api.call("PATCH", path, {"status": status}, MERGE).code == 200
-        self.put("top", tasks=[{"name": "a", "graph": "sub"}], run={"query": "2"}, history={"succeeded": 0})
-
-    def items(self, kind: str) -> list[dict[str, Any]]:
-        """All of a kind; a server that has just begun may have to be asked again."""
-        deadline = time.monotonic() + PATIENCE
-        while (answer := self.api.call("GET", self.api.path(self.namespace, kind))).code != 200:
-            assert answer.code == 429 and time.monotonic() < deadline, answer
-            time.sleep(0.2)
-        return list(answer.body["items"])
-
-    def state(self) -> str:
-        """All there is, without what differs from life to life: UIDs, times, versions."""
-        graphs, runs = self.items("TaskGraph"), self.items("TaskGraphRun")
-        uids = {each["metadata"]["uid"]: each["metadata"]["name"] for each in graphs}
-        found: list[Any] = []
-        for each in (*graphs, *runs):
-            metadata = each["metadata"]
-            kept = {key: metadata.get(key) for key in ("name", "labels", "annotations", "ownerReferences", "finalizers")}
-            for condition in each.get("status", {}).get("conditions", []):
-                condition.pop("lastTransitionTime")
-            found.append({"kind": each["kind"], "metadata": kept, "spec": each["spec"], "status": each.get("status")})
-        text = json.dumps(sorted(found, key=lambda one: str(one["metadata"]["name"]).split("-")), sort_keys=True)
-        for uid, name in uids.items():
-            text = text.replace(uid, f"UID-{name}").replace(f"{name}-{uid[:8]}-", f"{name}-UID8-")
-        return text
-
-    def settled(self, process: Operator) -> bool:
-        """Wait until every graph is judged and nothing changes any more; whether the operator lives."""
-        deadline, since, last = time.monotonic() + PATIENCE, time.monotonic(), ""
-        while time.monotonic() < deadline:
-            if process.process.poll() is not None:
-                return False
-            now = self.state()
-            judged = all(
-                each.get("status", {}).get("observedGeneration") == each["metadata"]["generation"]
-                for each in self.items("TaskGraph")
-            )
-            if now != last or not judged:
-                last, since = now, time.monotonic()
-            elif time.monotonic() - since > 2:
-                return True
-            time.sleep(0.1)
-        raise AssertionError(f"it does not settle: {last}")
-
-    def live(self, faulty: Proxy | None = None) -> int:
-        """Both parts to their end, with as many operators as it takes; how many there were."""
-        lives, steps = 0, [self.go_on]
-        self.begin()
-        while True:
-            lives += 1
-            with self.operator() as process:
-                if faulty is not None:
-                    faulty.fault = partial(process.stop, signal.SIGKILL)
-                while self.settled(process):
-                    if not steps:
-                        return lives
-                    steps.pop(0)()
-
-
-def _judged(graph: dict[str, Any]) -> bool:
-    return bool(graph.get("status", {}).get("observedGeneration") == graph["metadata"]["generation"])
+DEATHS = chosen()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(api: Api, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the state at the end of a life without death."""
-    with proxy(control_plane.kubeconfig, tmp_path_factory.mktemp("undisturbed")) as (counter, kubeconfig):
-        life = Life(api, kubeconfig)
-        assert life.live() == 1
-        assert len(counter.log) >= WRITES, counter.log
-        assert len({line.partition(" ")[0] for line in counter.log}) == 3
-    return life.state()
+def goals(control_plane: ControlPlane) -> list[str]:
+    """Return the states at the ends of both parts of a life without death."""
+    states, writes = undisturbed(control_plane)
+    assert len(writes) >= WRITES and len({line.partition(" ")[0] for line in writes}) == 3, writes
+    return states
 
 
-def test_a_life_without_death_ends_as_it_should(undisturbed: str) -> None:
-    found = json.loads(undisturbed)
+def test_a_life_without_death_ends_as_it_should(goals: list[str]) -> None:
+    found = json.loads(goals[1])
     runs = [each["metadata"]["name"].rsplit("-", 1)[0] for each in found if each["kind"] == "TaskGraphRun"]
     assert runs == ["sub-UID8", "top-UID8"]
     assert [each["status"]["conditions"][0]["reason"] for each in found if each["kind"] == "TaskGraph"] == [
@@ -146,12 +55,25 @@ def test_a_life_without_death_ends_as_it_should(undisturbed: str) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("n", "before"), CHOSEN)
-def test_an_operator_killed_at_a_write_leaves_nothing_else(
-    api: Api, way: tuple[Proxy, Path], undisturbed: str, n: int, before: bool
-) -> None:
-    found, kubeconfig = way
-    found.at, found.before = n, before
-    life = Life(api, kubeconfig)
-    assert life.live(found) == 2
-    assert life.state() == undisturbed
+@pytest.mark.parametrize("start", range(0, TRIALS, BATCH))
+def test_an_operator_killed_at_a_write_leaves_nothing_else(control_plane: ControlPlane, goals: list[str], start: int) -> None:
+    def trial(deaths: list[Death]) -> int:
+        left = list(deaths)
+        with life(control_plane) as found:
+
+            def die() -> None:
+                found.kill()
+                plan()
+
+            def plan() -> None:
+                found.proxy.at, found.proxy.before = left.pop(0) if left else (0, False)
+
+            found.proxy.fault = die
+            plan()
+            found.begin()
+            found.reach(goals[0])
+            found.go_on()
+            found.reach(goals[1])
+            return found.count
+
+    assert min(side_by_side(trial, DEATHS[start : start + BATCH])) >= 2

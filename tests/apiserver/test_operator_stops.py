@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -85,9 +84,10 @@ class Late(Client):
         await super().replace(value)
         return await self.never()
 
-    async def never(self) -> Any:
+    async def never(self) -> Object:
         self.written.set()
         await asyncio.Event().wait()
+        raise AssertionError("unreachable: nobody sets it")
 
 
 @pytest.mark.parametrize("there_is_one", [False, True])
