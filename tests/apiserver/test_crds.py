@@ -221,7 +221,7 @@ def test_what_kubectl_get_shows(control_plane: ControlPlane, namespace: str, api
     out = control_plane.kubectl("get", "tg,tgr,wk", f"--namespace={namespace}")
     assert table(out) == table(GOLDEN)
     wide = control_plane.kubectl("get", "tg", f"--namespace={namespace}", "--output=wide")
-    assert table(wide)[0][-1] == "ACCEPTED" and table(wide)[1][-1] == "True"
+    assert table(wide)[0][-2:] == ["ACCEPTED", "WHY"] and table(wide)[1][-2:] == ["True", "m"]
 
 
 def table(text: str) -> list[list[str]]:

@@ -41,6 +41,12 @@ class KindInfo(NamedTuple):
 _AGE = Column("Age", ".metadata.creationTimestamp", "date")
 _ACCEPTED = Column("Accepted", '.status.conditions[?(@.type=="Accepted")].status', priority=1)
 
+
+def _why(condition: str) -> Column:
+    """What a condition says: the reason and the remedy for an object whose other cells are empty or low."""
+    return Column("Why", f'.status.conditions[?(@.type=="{condition}")].message', priority=1)
+
+
 KINDS = (
     KindInfo(
         Worker,
@@ -54,6 +60,7 @@ KINDS = (
             Column("Queued", ".status.queued", "integer"),
             _AGE,
             _ACCEPTED,
+            _why("Available"),
         ),
     ),
     KindInfo(
@@ -69,6 +76,7 @@ KINDS = (
             _AGE,
             Column("Message", ".status.lastRun.message"),
             _ACCEPTED,
+            _why("Accepted"),
         ),
     ),
     KindInfo(
