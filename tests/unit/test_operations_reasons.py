@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def _classes(tree: ast.AST) -> set[str]:
     return {word for line in bodies if isinstance(line, ast.Assign) and "reason" in ast.dump(line) for word in _words(line)}
 
 
+@functools.cache
 def _said() -> set[str]:
     """Every word for machines in a module that says something in conditions or events."""
     found: set[str] = set()

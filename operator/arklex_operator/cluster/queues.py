@@ -65,6 +65,10 @@ class _Password(CredentialProvider):
         password = self._file.read_text().strip()
         return (self._username, password) if self._username else (password,)
 
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """The same; what it inherits warns at each connection."""
+        return self.get_credentials()
+
 
 class Queues:
     """The last reading of each Worker's stream."""

@@ -109,6 +109,10 @@ def _crash(pod: Object, state: Mapping[str, Any], waiting_reason: str) -> Troubl
     if ended.get("reason") == "OOMKilled":
         return Trouble("OutOfMemory", f"container {container} of pod {name} was killed for its memory: raise "
                        "resources.limits.memory in spec.template, or lower spec.concurrency")  # fmt: skip
+    if ended.get("exitCode") == 0:
+        look = f"kubectl describe pod -n {pod['metadata']['namespace']} {name}"
+        text = f"container {container} of pod {name} ended with exit code 0, as it does when a probe fails; see `{look}`"
+        return Trouble("PodsCrash", text)
     said = [line.strip() for line in (ended.get("message") or "").splitlines() if line.strip()]
     tail = f": {said[-1][:400]}" if said else ""
     logs = f"kubectl logs -n {pod['metadata']['namespace']} {name} -c {container} --previous"

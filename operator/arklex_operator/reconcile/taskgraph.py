@@ -122,7 +122,9 @@ def _start(
     graph: GraphFacts, runs: Sequence[RunFacts], found: Turn, replaced: list[RunFacts], status: dict[str, JSON], plan: Plan
 ) -> None:
     if found.missed is not None:
-        plan.events.append(Say("Warning", "MissedSchedule", f"missed the run of {rfc3339(found.missed)}", "Schedule"))
+        rule = "only the latest is made up, within schedule.startingDeadlineSeconds"
+        note = f"the run of {rfc3339(found.missed)} was missed: {rule}"
+        plan.events.append(Say("Warning", "MissedSchedule", note, "Schedule"))
     if found.due is not None:
         run = run_of_schedule(graph, found.due)
         name = run["metadata"]["name"]

@@ -17,6 +17,7 @@ from arklex_api.problems import Problem
 from arklex_api.uses import Known, use_problems
 from arklex_operator.reconcile.taskgraph_read import GraphFacts, WorkerFacts
 
+LOOK = "`kubectl describe worker` says why"
 _SHOWN = 3
 _LONGEST = 2048
 
@@ -139,10 +140,10 @@ def _workers_ready(graph: GraphFacts, near: Neighbours) -> Verdict:
     workers = [near.workers[name] for name in names if name in near.workers]
     refused = [worker.name for worker in workers if not worker.accepted]
     if refused:
-        return Verdict("WorkersReady", "False", "WorkerNotAccepted", f"not accepted, see their conditions: {_some(refused)}")
+        return Verdict("WorkersReady", "False", "WorkerNotAccepted", f"Workers that are not accepted: {_some(refused)}; {LOOK}")
     empty = [worker.name for worker in workers if not worker.ready and not worker.idle]
     if empty:
-        return Verdict("WorkersReady", "False", "NoReadyPod", f"Workers without a ready pod: {_some(empty)}")
+        return Verdict("WorkersReady", "False", "NoReadyPod", f"Workers without a ready pod: {_some(empty)}; {LOOK}")
     return Verdict("WorkersReady", "True", "Ready", "every Worker has a ready pod, or is at zero until there is work")
 
 

@@ -146,6 +146,8 @@ def _part(task: TaskState) -> str:
     unit = task.units[0]
     if unit.status is Status.BACKOFF and unit.error:
         return f"{name} retries after {cut(error_text(unit.error), 200)}"
+    if unit.status is Status.ISSUED and task.node.worker is not None:
+        return f"{name} waits for a free pod of Worker {task.node.worker}"
     return f"{name} {phase_of(task).lower()}"
 
 

@@ -119,7 +119,7 @@ class Telling:
         verdict = self.intake.seen[run.uid].verdict
         if verdict is not None:
             failed = verdict.phase == "Failed"
-            if failed:
+            if failed and not self._replica.rank(run.uid):
                 self._events.say(RUNS, run, "RunFailed", f"the run was not started: {verdict.message}", type="Warning")
             self.reports.want("run", *run.key, urgent=True, hold=0.0 if failed else 1.0)
             if run.model is not None:

@@ -62,6 +62,11 @@ def test_a_run_in_progress_says_what_it_is_at() -> None:
     assert progress["phase"] == "Running" and progress["progress"] == "0/3" and "completionTime" not in progress
 
 
+def test_a_task_that_no_pod_has_taken_says_whose_pods_it_waits_for() -> None:
+    driver = Driver(program_of({"tasks": [{"name": "a", "worker": "w"}]})).begin()
+    assert shown(driver)["message"] == "a waits for a free pod of Worker w"
+
+
 def test_a_retry_and_an_approval_are_told() -> None:
     tasks = [{"name": "a", "worker": "w", "retry": {"limit": 1}}, {"name": "check", "approval": {"message": "go?"}}]
     driver = Driver(program_of({"tasks": tasks}), {"a": err("Timeout", "too slow", True)}).begin()

@@ -34,6 +34,12 @@ def ended(code: int, reason: str = "Error", message: str = "") -> dict[str, Any]
 
 
 CASES: list[tuple[str, dict[str, Any], str, str]] = [
+    (
+        "probe",
+        container(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=ended(0)),
+        "PodsCrash",
+        "kubectl describe pod",
+    ),
     ("pull", waiting("ImagePullBackOff"), "ImagePullFailed", "team/worker:7"),
     ("never", waiting("ErrImageNeverPull", "not present with pull policy of Never"), "ImagePullFailed", "Never"),
     ("secret", waiting("CreateContainerConfigError", 'secret "absent" not found'), "SecretMissing", "absent"),

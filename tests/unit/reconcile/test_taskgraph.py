@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from arklex_api.versions import DIGEST, RERUN
+from arklex_operator.reconcile.taskgraph_judge import LOOK
 from arklex_operator.reconcile.taskgraph_read import read_graph, read_run, read_worker
 from tests.reconciled import Namespace
 
@@ -138,7 +139,7 @@ def test_sub_graphs_are_judged_with_their_graph(space: Namespace) -> None:
     assert message == f"spec.tasks[0].graph: TaskGraph 'h' is not accepted (for its sub-graph 'i'): {why}"
     space.worker("w", ready=0)
     assert len(space.settle().creates) == 1
-    assert space.condition("WorkersReady") == ("False", "NoReadyPod", "Workers without a ready pod: w")
+    assert space.condition("WorkersReady") == ("False", "NoReadyPod", f"Workers without a ready pod: w; {LOOK}")
 
 
 def test_every_graph_of_a_circle_is_refused(space: Namespace) -> None:
