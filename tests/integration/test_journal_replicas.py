@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -102,6 +103,22 @@ async def test_logs_are_kept_with_the_run(journal: ReplicaJournal) -> None:
     await submit(journal, finish("a", seq=4))
     await journal.retire("Succeeded", STARTED + 5)
     assert await journal.attempt_logs("a") == []
+
+
+async def test_others_have_their_turn_while_commits_never_end(journal: ReplicaJournal) -> None:
+    await submit(journal, begin("busy"))
+    seqs, ended = itertools.count(2), asyncio.Event()
+
+    def more(error: BaseException | None = None) -> None:
+        assert error is None
+        if not ended.is_set():
+            journal.submit(step("busy", next(seqs)), more)
+
+    more()
+    async with asyncio.timeout(60):
+        assert await journal.take_lease("one", 60)
+        assert [row.run_id for row in await journal.unfinished()] == ["busy"]
+    ended.set()
 
 
 async def test_a_lease_has_one_holder(journal: ReplicaJournal) -> None:

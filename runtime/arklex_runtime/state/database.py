@@ -188,5 +188,5 @@ class DatabaseJournal(Journal):
 
     @override
     async def close(self) -> None:
-        await self._queue.drained()
+        await self._queue.idle()
         await self._database.close()

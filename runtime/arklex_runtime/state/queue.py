@@ -53,6 +53,7 @@ class GroupQueue:
         self._scheduled = False
         self._flight: asyncio.Task[None] | None = None
         self._waiters: list[asyncio.Future[None]] = []
+        self._next_waiters: list[asyncio.Future[None]] = []
 
     def submit(self, batch: Batch, done: Done) -> None:
         """Queue a batch; ``done`` is called from the loop when it is durable or has failed."""
@@ -73,11 +74,21 @@ class GroupQueue:
         self._gaps.pop(run_id, None)
 
     async def drained(self) -> None:
-        """Wait until all that was submitted so far has been answered."""
-        while self._pending or self._reads or self._flight:
-            waiter = self._loop.create_future()
-            self._waiters.append(waiter)
-            await waiter
+        """Wait until all that was submitted so far has been answered, whatever is submitted meanwhile."""
+        if self._pending or self._reads:
+            waiters = self._next_waiters
+        elif self._flight is not None:
+            waiters = self._waiters
+        else:
+            return
+        waiter = self._loop.create_future()
+        waiters.append(waiter)
+        await waiter
+
+    async def idle(self) -> None:
+        """Wait until nothing is left to answer."""
+        while self._pending or self._reads or self._flight is not None:
+            await self.drained()
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -85,6 +96,8 @@ class GroupQueue:
             return
         group, self._pending = self._pending, []
         reads, self._reads = self._reads, []
+        waiters, self._next_waiters = self._next_waiters, []
+        self._waiters += waiters
         if not self._gaps:
             outcome = self._writer.try_commit([batch for batch, _ in group], False) if group else None
             if outcome is None and not reads:

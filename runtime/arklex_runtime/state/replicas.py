@@ -143,7 +143,7 @@ class ServerJournal(ReplicaJournal):
 
     @override
     async def renew(self) -> None:
-        await self._queue.drained()
+        await self._queue.idle()
         owner = new_owner(self._name)
         await self._server.rename(owner)
         self.owner = owner
