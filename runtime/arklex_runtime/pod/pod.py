@@ -146,7 +146,8 @@ class Pod:
         while self._full or not self.attempts.free:
             self._freed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._freed.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._freed.wait()
         block = ("BLOCK", int(BLOCK * 1000)) if self._joined else ()
         (reply,) = await self._claims.send(
             ("XREADGROUP", "GROUP", GROUP, self._settings.pod, "COUNT", self.attempts.free, *block, "STREAMS", self._jobs, ">")
@@ -229,7 +230,8 @@ class Pod:
             with contextlib.suppress(ConnectionError):
                 await self._write_beat()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._beat_soon.wait(), lease / 4)
+                async with asyncio.timeout(lease / 4):
+                    await self._beat_soon.wait()
 
     async def _write_beat(self) -> None:
         self._beat += 1
@@ -310,7 +312,8 @@ class Pod:
         while not done() and (left := end - self._loop.time()) > 0:
             self._freed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._freed.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._freed.wait()
 
     async def _close(self) -> None:
         closers: list[Coroutine[Any, Any, None]] = [

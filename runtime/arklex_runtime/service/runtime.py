@@ -102,7 +102,8 @@ class Runtime:
 
     async def _stopped(self, seconds: float | None) -> None:
         try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
         except TimeoutError:
             return
 

@@ -67,7 +67,8 @@ class Takeover:
 
     async def _pause(self) -> None:
         try:
-            await asyncio.wait_for(self.renewals.wait(), ROUND)
+            async with asyncio.timeout(ROUND):
+                await self.renewals.wait()
         except TimeoutError:
             return
 
