@@ -82,6 +82,8 @@ class Hub:
     trims: dict[Kind, Trim] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
     tasks: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
+    primed: set[tuple[Kind, str | None]] = field(default_factory=set)
+    """What was listed at the start: kopf lists it again when it begins to watch."""
 
     def watch(self, kind: Kind, changed: Changed | None = None, *, labels: str = "", trim: Trim = without_managers) -> Shelf:
         """Have ``kind`` watched, once for all controllers (the first decides on ``labels`` and ``trim``); its shelf."""
@@ -111,13 +113,16 @@ class Hub:
                 watch.shelf.put(value)
 
     async def prime(self) -> None:
-        """List every watched kind, so that reconciles begin with what there is. Raises ApiError.
+        """List every watched kind, so that reconciles begin with what there is. Raises ApiError; called again, it goes on.
 
         Other tasks have their turn after each object: renewing the Lease must not wait for thousands to be read.
         """
         namespaces: Sequence[str | None] = self.settings.namespaces or (None,)
         for kind, watch in self.watches.items():
             for namespace in namespaces:
+                if (kind, namespace) in self.primed:
+                    continue
                 async for value in self.api.list(kind, namespace, labels=watch.labels):
                     watch.take(None, value)
                     await asyncio.sleep(0)
+                self.primed.add((kind, namespace))
