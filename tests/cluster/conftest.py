@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,17 +16,15 @@ from tests.cluster import diagnosis
 from tests.cluster.bed import cluster, place
 from tests.cluster.kube import Kube
 from tests.cluster.release import SMALL, Release
+from tests.cluster.spaces import RESTRICTED, namespace
 from tests.cluster.target import NEED_THE_BED, Target, target
 from tests.services import PostgresServer, postgres_server
-
-HANDLERS = Path(__file__).parent / "probe.py"
 
 collect_ignore = NEED_THE_BED if os.environ.get("ARKLEX_TEST_KUBECONFIG") and not os.environ.get("ARKLEX_TEST_BED") else []
 SYSTEM = "arklex-system"
 OURS = "arklex.ai/made-by-tests"
 """Label of the release's namespace: one without it is somebody else's."""
 CRDS = ("taskgraphruns.arklex.ai", "taskgraphs.arklex.ai", "workers.arklex.ai")
-RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
 
 @pytest.fixture(scope="session", name="target")
@@ -73,7 +69,7 @@ def release(
         cluster_postgres,
         url,
         target.address,
-        kill_api_server=lambda: cluster.restart(place.place(), "apiserver"),
+        no_api_server=lambda: cluster.without(place.place(), "apiserver"),
         outside=not target.bed,
     )
     try:
@@ -88,9 +84,9 @@ def release(
 
 def refuse_a_used_cluster(kube: Kube) -> None:
     """Fail where an arklex is installed that these tests did not install: they upgrade, break and remove theirs."""
-    namespace = kube.get("namespace", SYSTEM)
-    ours = namespace is not None and OURS in namespace["metadata"].get("labels", {})
-    there = [f"namespace {SYSTEM}"] if namespace is not None and not ours else []
+    system = kube.get("namespace", SYSTEM)
+    ours = system is not None and OURS in system["metadata"].get("labels", {})
+    there = [f"namespace {SYSTEM}"] if system is not None and not ours else []
     there += [f"CustomResourceDefinition {name}" for name in CRDS if not ours and kube.get("crd", name)]
     if there:
         found = ", ".join(there)
@@ -120,14 +116,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture
 def space(kube: Kube, release: Release, request: pytest.FixtureRequest) -> Iterator[Kube]:
     """Return a namespace of the test's own, with the ConfigMap ``handlers``; it is deleted afterwards, unwaited for."""
-    stem = request.node.originalname.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
-    name = f"{stem}-{uuid.uuid4().hex[:6]}"
-    kube("create", "namespace", name)
-    kube("label", "namespace", name, RESTRICTED)
-    inside = kube.within(name)
-    inside("create", "configmap", "handlers", f"--from-file=probe.py={HANDLERS}")
-    yield inside
-    kube("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+    with namespace(kube, request.node.originalname.removeprefix("test_").replace("_", "-")) as inside:
+        yield inside
 
 
 @pytest.fixture

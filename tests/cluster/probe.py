@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import time
 import urllib.request
 from typing import Any
 
@@ -23,7 +25,11 @@ def ledger(kind: str, context: TaskContext, ok: bool = True) -> None:
 
 
 async def handle(inputs: dict[str, Any] | None, context: TaskContext) -> Any:
-    """``echo`` gives its inputs, ``sleep`` after ``ms``, ``fail`` raises, ``effect`` writes to the ledger around a sleep."""
+    """``echo`` gives its inputs, ``sleep`` after ``ms``, ``fail`` raises, ``effect`` writes to the ledger around a sleep.
+
+    An effect that is to ``devour`` takes all the memory there is at its first attempt; one that is ``held`` ends when the test
+    says so.
+    """
     given = inputs or {}
     context.logger.info("begins %s", context.action)
     if context.action == "fail":
@@ -34,6 +40,10 @@ async def handle(inputs: dict[str, Any] | None, context: TaskContext) -> Any:
         return {"pod": os.environ["POD_NAME"], "node": os.environ["NODE_NAME"], "uid": os.getuid()}
     if context.action == "effect":
         await asyncio.to_thread(ledger, "begin", context)
+        if given.get("devour") and context.attempt == 1:
+            await asyncio.to_thread(_devour)
+        if given.get("held"):
+            await asyncio.to_thread(_until_free)
         await asyncio.sleep(given.get("ms", 0) / 1000)
         await asyncio.to_thread(ledger, "end", context)
         return {"task": context.task_name, "attempt": context.attempt}
@@ -44,9 +54,22 @@ async def handle(inputs: dict[str, Any] | None, context: TaskContext) -> Any:
     return {key: value for key, value in given.items() if key != "ms"}
 
 
-def _spin(seconds: float) -> None:
-    import time
+def _until_free() -> None:
+    """Wait until the test lets go of effects that are held: its ledger answers after a second at most, yes or no."""
+    while True:
+        with contextlib.suppress(OSError), urllib.request.urlopen(os.environ["LEDGER"], timeout=30):
+            return
+        time.sleep(0.1)
 
+
+def _devour() -> None:
+    """Take memory until the kernel ends the process."""
+    taken = []
+    while True:
+        taken.append(bytearray(os.urandom(1 << 20)) * 16)
+
+
+def _spin(seconds: float) -> None:
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         sum(range(1000))

@@ -7,6 +7,7 @@ import json
 import subprocess
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ class HelmFailed(AssertionError):
 
 @dataclass
 class Release:
-    """``kube`` is in the release's namespace; ``values`` are what it was installed with."""
+    """``kube`` is in the release's namespace; ``values`` are what it was installed with.
+
+    There is no API server while ``no_api_server()`` is entered.
+    """
 
     helm: tuple[str, ...]
     kube: Kube
@@ -59,7 +63,7 @@ class Release:
     values: dict[str, Any] = field(default_factory=dict)
     name: str = "arklex"
     lease: int = LEASE
-    kill_api_server: Callable[[], None] = lambda: None
+    no_api_server: Callable[[], AbstractContextManager[None]] = nullcontext
     outside: bool = False
     """Whether the tests run on a machine that the cluster's Services cannot be reached from."""
     _forward: Forward | None = None

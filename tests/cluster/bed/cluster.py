@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from tests.cluster.bed import cgroups, components, images, node, processes, recipes, space, store
@@ -162,12 +163,22 @@ def kubectl(place: Place, *arguments: str, stdin: str | None = None, timeout: fl
     return space.ran(place, *command, timeout=timeout, stdin=stdin)
 
 
-def restart(place: Place, name: str) -> None:
-    """Kill a part of the bed and start it again; its data stay. Returns when it answers, if it is the API server."""
+@contextmanager
+def without(place: Place, name: str) -> Iterator[None]:
+    """Kill a part of the bed, and start it again afterwards; its data stay. Ends when it answers, if it is the API server."""
     processes.stop(place, name, 10, signal.SIGKILL)
-    processes.start_again(place, name)
-    if name == "apiserver":
-        _wait(place, name, lambda: kubectl(place, "get", "--raw", "/readyz").returncode == 0)
+    try:
+        yield
+    finally:
+        processes.start_again(place, name)
+        if name == "apiserver":
+            _wait(place, name, lambda: kubectl(place, "get", "--raw", "/readyz").returncode == 0)
+
+
+def restart(place: Place, name: str) -> None:
+    """Kill a part of the bed and start it again at once."""
+    with without(place, name):
+        pass
 
 
 def _metrics_api() -> str:
