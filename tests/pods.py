@@ -10,10 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -56,12 +56,45 @@ def task(name: str, action: str, worker_: str = "work", /, **fields: Any) -> dic
     return {"name": name, "worker": worker_, "action": action, "with": fields.pop("given", {}), **fields}
 
 
+class Process(Protocol):
+    """What tests do with a pod's process; as subprocess.Popen."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """None while it lives."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+        ...
+
+    def send_signal(self, sig: int, /) -> None:
+        """Signal it."""
+        ...
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        ...
+
+
+def launch(environ: Mapping[str, str], folder: Path, log: Path) -> Process:
+    """Start ``arklex worker`` in a folder."""
+    with log.open("wb") as out:
+        command = [sys.executable, "-m", "arklex_runtime.cli", "worker"]
+        return subprocess.Popen(command, env=dict(environ), stdout=out, stderr=out, cwd=folder)
+
+
 @dataclass
 class PodProcess:
     """One pod."""
 
     name: str
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
     worker: str = ""
 
@@ -88,13 +121,14 @@ class PodProcess:
 
 @dataclass
 class Cluster:
-    """A Redis, a journal and pods; everything it started ends with ``close``."""
+    """A Redis, a journal and pods; everything it started ends with ``close``. ``launch`` starts a pod's process."""
 
     url: str
     folder: Path
     lease: float = 1.0
     namespace: str = "default"
     pods: list[PodProcess] = field(default_factory=list)
+    launch: Callable[[Mapping[str, str], Path, Path], Process] = launch
 
     @property
     def ledger(self) -> Path:
@@ -129,11 +163,7 @@ class Cluster:
             **environ,
         }
         log = self.folder / f"{name}-{time.monotonic_ns()}.log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "arklex_runtime.cli", "worker"],
-                env={**os.environ, **own}, stdout=out, stderr=out, cwd=self.folder,
-            )  # fmt: skip
+        process = self.launch({**os.environ, **own}, self.folder, log)
         pod = PodProcess(name, process, log, worker_.metadata.name)
         self.pods.append(pod)
         return pod
