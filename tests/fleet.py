@@ -21,7 +21,7 @@ from tests.services import free_port
 TOKEN = "a-token-of-tests"
 NAMESPACE = "team"
 ROOT = Path(__file__).resolve().parent.parent
-WAIT = 60.0
+WAIT = 180.0
 """Seconds until a condition that must come is given up."""
 
 

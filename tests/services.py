@@ -133,6 +133,23 @@ class PostgresServer:
         self.psql(f'CREATE DATABASE "{name}"')
         return f"postgresql+asyncpg://arklex@{self.address}:{self.port}/{name}"
 
+    def dump(self, name: str) -> Path:
+        """Back up a database as docs/operations.md says, while it is in use; return the file."""
+        file = self.folder / f"{name}.dump"
+        self._on(name, "pg_dump", "--format=custom", f"--file={file}")
+        return file
+
+    def restore(self, file: Path, name: str) -> str:
+        """Restore a backup into a new, empty database; return its URL."""
+        url = self.database(name)
+        self._on(name, "pg_restore", "--exit-on-error", str(file))
+        return url
+
+    def _on(self, name: str, program: str, *arguments: str) -> None:
+        where = (f"--dbname={name}", "--host=127.0.0.1", f"--port={self.port}", "--username=arklex")
+        done = self._run(program, *where, *arguments)
+        assert done.returncode == 0, done.stderr
+
 
 def _lives(pid: str) -> bool:
     """Whether a process runs: one that has ended and that nobody has waited for does not."""
