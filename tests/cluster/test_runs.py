@@ -121,19 +121,3 @@ def test_cancel_and_approve_on_the_object(space: Kube) -> None:
     assert space.until_phase("taskgraphrun", "stop", ENDED)["phase"] == "Cancelled"
     with pytest.raises(KubectlFailed, match="cannot be changed"):
         space.patch("taskgraphrun", "stop", {"spec": {"graph": "other"}})
-
-
-def test_a_steady_state_writes_nothing(space: Kube) -> None:
-    space.apply(worker("probe"), graph("quiet", [step("a")], run={}))
-    space.until_phase("taskgraph", "quiet", ["Succeeded"])
-    kinds = "taskgraphs,taskgraphruns,deployments,hpa,pdb,networkpolicies,services,serviceaccounts,secrets"
-
-    def versions() -> dict[str, str]:
-        return {f"{o['kind']}/{o['metadata']['name']}": o["metadata"]["resourceVersion"] for o in space.all(kinds)}
-
-    def still() -> dict[str, str] | None:
-        first = versions()
-        time.sleep(12)
-        return first if versions() == first else None
-
-    space.until(still, "nothing of ours changes any more", patience=120)
