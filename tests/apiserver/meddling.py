@@ -62,7 +62,7 @@ class Faults(Meddler):
     cut. ``landed`` counts by kind.
     """
 
-    def __init__(self, chance: random.Random, left: int, share: float = 0.25) -> None:
+    def __init__(self, chance: random.Random, left: int, share: float = 0.2) -> None:
         self._chance, self._left, self._share = chance, left, share
         self._lock = threading.Lock()
         self.landed: dict[str, int] = {}
@@ -97,7 +97,7 @@ class Faults(Meddler):
             if self._left <= 0 or self._chance.random() >= self._share:
                 return None
             self._left -= 1
-            kind = self._chance.choice(kinds)
+            kind = self._chance.choice([each for each in kinds if each not in self.landed] or kinds)
             self.landed[kind] = self.landed.get(kind, 0) + 1
             return kind
 

@@ -22,7 +22,7 @@ class Proxy:
     """Plain HTTP in, the administrator's TLS out. ``log`` holds the writes to our kinds, ``METHOD path``, as they come.
 
     With ``at`` n, ``fault`` is called at the n-th of them: before it is passed on if ``before``, else once it was carried out;
-    either way its answer never comes back. ``meddler`` has a say in everything.
+    either way its answer never comes back. ``meddler`` has a say in everything, ``requests`` counts all.
     """
 
     def __init__(self, kubeconfig: Path) -> None:
@@ -33,6 +33,7 @@ class Proxy:
         self._server = urlsplit(cluster["server"])
         self._lock = threading.Lock()
         self.log: list[str] = []
+        self.requests = 0
         self.at = 0
         self.before = False
         self.fault: Fault = lambda: None
@@ -43,7 +44,9 @@ class Proxy:
         return http.client.HTTPSConnection(str(self._server.hostname), self._server.port, context=self._context, timeout=700)
 
     def counted(self, method: str, path: str) -> bool:
-        """Count a write; whether it is the n-th."""
+        """Count a request; whether it is the n-th write."""
+        with self._lock:
+            self.requests += 1
         if method not in WRITES or OURS not in path:
             return False
         with self._lock:
@@ -63,11 +66,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _pass(self) -> None:
         self.close_connection = True
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        meddler = self.proxy.meddler
-        if (told := meddler.instead(self.command, self.path)) is not None:
+        meddler, hit = self.proxy.meddler, self.proxy.counted(self.command, self.path)
+        if not hit and (told := meddler.instead(self.command, self.path)) is not None:
             self._answer(told)
             return
-        hit = self.proxy.counted(self.command, self.path)
         if hit and self.proxy.before:
             self.proxy.fault()
             return
