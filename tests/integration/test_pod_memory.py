@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
 
+from arklex_runtime.dispatch.jobs import Job
 from arklex_runtime.dispatch.streams.link import Address
 from arklex_runtime.dispatch.streams.wire import GROUP, Attempt
 from arklex_runtime.pod.pod import Pod
@@ -53,6 +55,28 @@ async def test_what_comes_while_memory_is_short_waits(redis_url: str, tmp_path: 
             await until(lambda: _short(pod) == 0.0, "memory has come free")
             await until(lambda: b'outcome="succeeded"' in pod.metrics.text(), "what waited runs")
     finally:
+        pod.stop()
+        await running
+
+
+async def test_a_cancelled_attempt_leaves_nothing_for_the_collector(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARKLEX_TEST_LEDGER", str(tmp_path / "ledger"))
+    pod = Pod(Settings(worker(), "default", "pod-1", "node-1", Address.of(redis_url), tmp_path))
+    running = asyncio.create_task(pod.run())
+    attempt = Attempt("run-1", "task", 1)
+    try:
+        async with Cluster(redis_url, tmp_path).redis() as redis:
+            await until(lambda: not pod.ready(), "it waits for work")
+            gc.collect()
+            gc.disable()
+            await redis.send(("XADD", JOBS, "*", *job_fields(attempt, {"seconds": 600}, "sleep")))
+            await until(lambda: any(each.job.handle for each in pod.attempts.held.values()), "the handler is in the middle")
+            pod.attempts.cancel(attempt)
+            await until(lambda: not any(isinstance(each, Job) for each in gc.get_objects()), "nothing holds it", 20)
+    finally:
+        gc.enable()
         pod.stop()
         await running
 

@@ -187,6 +187,8 @@ class LocalDispatcher:
         self._done(lane, job, output, error)
 
     def _async_done(self, lane: Lane, job: Job, task: asyncio.Task[JSON]) -> None:
+        """The handle goes: it would keep what the handler held, through the traceback, until the collector comes by."""
+        job.handle = None
         self._tasks.discard(task)
         if task.cancelled():
             self._done(lane, job, None, TaskError("Cancelled", "the handler cancelled itself"))
