@@ -13,7 +13,7 @@ from arklex_operator.cluster.errors import ApiError, ConflictError, ForbiddenErr
 from arklex_operator.cluster.execute import scaled, status_of
 from arklex_operator.cluster.hub import GONE, Hub
 from arklex_operator.cluster.pools import Pools
-from arklex_operator.cluster.store import Shelf
+from arklex_operator.cluster.store import Key, Shelf
 from arklex_operator.cluster.surroundings import Surroundings
 from arklex_operator.load.source import Source
 from arklex_operator.manifests.kinds import (
@@ -57,6 +57,7 @@ class Workers:
     def __init__(self, hub: Hub, accounts: Accounts, surroundings: Surroundings) -> None:
         self._hub, self._accounts, self._surroundings = hub, accounts, surroundings
         self._rollouts = Rollouts(hub.settings.max_rolling)
+        self._surveyed = False
         self._uses: dict[str, dict[str, GraphUse]] = {}
         self._settled: dict[str, tuple[str, Any]] = {}
         self.workers = hub.watch(WORKER, self._worker_changed)
@@ -71,7 +72,7 @@ class Workers:
         key = (namespace, name)
         worker = self.workers.get(namespace, name)
         if worker is None or worker["metadata"].get("deletionTimestamp"):
-            self._rollouts.observe(key, None)
+            self._observe(key, None)
             self.pools.forget(key)
             return GONE
         facts = await self._facts(worker)
@@ -112,7 +113,7 @@ class Workers:
         namespace, name = metadata["namespace"], metadata["name"]
         key, pods, now = (namespace, name), self.pods_of(namespace, name), datetime.now(UTC)
         live = self._live(worker)
-        self._rollouts.observe(key, live.get(DEPLOYMENT))
+        self._observe(key, live.get(DEPLOYMENT))
         tools = [each["metadata"]["name"] for each in self.workers.within(namespace) if _type(each) == "tool"]
         mounts = {pod["metadata"]["uid"]: text for pod in mounting(pods, now)[:3] if (text := await self._mount_event(pod))}
         if any(CONNECTION in text for text in mounts.values()):
@@ -126,9 +127,22 @@ class Workers:
             secrets=secrets_for(name, spec.get("type", ""), self._uses.get(namespace, {}).values(), tools),
             mounts=mounts,
             figures=self.pools.shown.get(key, _figures_of(worker)),
-            may_roll=lambda: self._rollouts.begin(key, len(self.workers)),
+            may_roll=lambda: self._may_roll(key),
             settled=self._is_settled,
         )
+
+    def _observe(self, key: Key, deployment: Object | None) -> None:
+        if (following := self._rollouts.observe(key, deployment)) is not None:
+            self._hub.wake(self.kind, *following)
+
+    def _may_roll(self, key: Key) -> bool:
+        """Asked for the first time, first look at all Deployments: those of Workers not reconciled yet may be under way."""
+        if not self._surveyed:
+            self._surveyed = True
+            for found in self._shelves[DEPLOYMENT]:
+                if worker := (found["metadata"].get("labels") or {}).get(WORKER_LABEL):
+                    self._observe((found["metadata"]["namespace"], worker), found)
+        return self._rollouts.begin(key, len(self.workers))
 
     def _read(self, worker: Object) -> Worker | None:
         return judge(Facts(worker, self._hub.settings, self._surroundings.known)).worker

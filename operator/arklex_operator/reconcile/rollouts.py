@@ -20,24 +20,38 @@ class Rollouts:
         self._share = share
         self._begun: set[Key] = set()
         self._under_way: set[Key] = set()
+        self._waiting: dict[Key, None] = {}
 
-    def observe(self, key: Key, deployment: Mapping[str, Any] | None) -> None:
-        """Take note of how far a Worker's Deployment is; None: it is gone."""
+    def observe(self, key: Key, deployment: Mapping[str, Any] | None) -> Key | None:
+        """Take note of how far a Worker's Deployment is; None: it is gone. Returns whose turn it is if one has ended."""
+        before = len(self._counted)
         if deployment is not None and rolling(deployment):
             if stuck(deployment):
                 self._under_way.discard(key)
             else:
                 self._under_way.add(key)
-            return
-        self._begun.discard(key)
-        self._under_way.discard(key)
+        else:
+            self._begun.discard(key)
+            self._under_way.discard(key)
+        if deployment is None:
+            self._waiting.pop(key, None)
+        following = next(iter(self._waiting), None) if len(self._counted) < before else None
+        if following is not None:
+            del self._waiting[following]
+        return following
 
     def begin(self, key: Key, total: int) -> bool:
-        """Whether another rollout may begin among ``total`` Workers; if so it counts from now on."""
-        if len((self._begun | self._under_way) - {key}) >= max(1, math.floor(total * self._share)):
+        """Whether another rollout may begin among ``total`` Workers; if so it counts from now on, else it has to wait."""
+        if len(self._counted - {key}) >= max(1, math.floor(total * self._share)):
+            self._waiting.setdefault(key)
             return False
+        self._waiting.pop(key, None)
         self._begun.add(key)
         return True
+
+    @property
+    def _counted(self) -> set[Key]:
+        return self._begun | self._under_way
 
 
 def rolling(deployment: Mapping[str, Any]) -> bool:

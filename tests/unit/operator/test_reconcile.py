@@ -75,6 +75,18 @@ def test_rollouts_are_counted_until_they_are_done() -> None:
     assert counted.begin(b, 5)
 
 
+def test_the_next_in_turn_is_named_when_a_rollout_ends() -> None:
+    done = {"metadata": {"generation": 1}, "spec": {"replicas": 0}, "status": {"observedGeneration": 1}}
+    counted = Rollouts(0.1)
+    a, b, c, d = (("n", name) for name in "abcd")
+    assert [counted.begin(each, 4) for each in (a, b, c, d, b)] == [True, False, False, False, False]
+    assert counted.observe(b, done) is None
+    assert counted.observe(b, None) is None
+    assert counted.observe(a, done) == c
+    assert counted.begin(c, 4)
+    assert counted.observe(c, done) == d
+
+
 def test_only_those_who_call_a_tool_get_its_secret() -> None:
     tools = [
         {"name": "x", "http": {"auth": {"secretRef": {"name": "sx", "key": "k"}}}},
