@@ -7,9 +7,11 @@ The bed is brought up, and down again unless it was up before or ``ARKLEX_BED_KE
   for ``runtime``, ``worker-custom``, ``worker-llm``, ``worker-tool`` and ``redis``;
 * ``ARKLEX_TEST_ADDRESS``: the address of this machine that pods reach, since databases of the tests run here.
 
-This may be:
+These may be:
 
-* ``ARKLEX_TEST_HELLO_IMAGE``: what examples/hello's Dockerfile makes of ``worker-custom``; without it a ConfigMap will do.
+* ``ARKLEX_TEST_HELLO_IMAGE``: what examples/hello's Dockerfile makes of ``worker-custom``; without it a ConfigMap will do;
+* ``ARKLEX_TEST_NEXT_TAG``: another tag of ``operator``, ``runtime`` and ``worker-custom``, to upgrade to; it must name other
+  images than the first. Without it the test of an upgrade to other images is left out.
 
 kubectl and helm come from PATH, or are named by ``ARKLEX_TEST_KUBECTL`` and ``ARKLEX_TEST_HELM``.
 """
@@ -29,7 +31,7 @@ from tests.cluster.bed.build import BuildFailed, build
 from tests.cluster.bed.place import NODE_ADDRESS, Place, place
 from tests.cluster.bed.processes import NotStarted
 from tests.cluster.bed.programs import program
-from tests.cluster.target import HELLO, NEED_THE_BED, Target
+from tests.cluster.target import HELLO, NEED_THE_BED, UPGRADED, Target
 
 
 def all_images() -> dict[str, str]:
@@ -39,7 +41,7 @@ def all_images() -> dict[str, str]:
 
 def every_image() -> dict[str, str]:
     """Build the images of ``all_images`` and those that only tests use."""
-    return {**all_images(), HELLO: recipes.example("hello")}
+    return {**all_images(), HELLO: recipes.example("hello"), **{f"{name}-next": recipes.successor(name) for name in UPGRADED}}
 
 
 def own_target(here: Place, wanted: Callable[[], dict[str, str]] = all_images) -> Target:
@@ -63,6 +65,8 @@ def given_target() -> Target:
     references = {name: f"{prefix}/{name}:{tag}" for name in (*recipes.TARGETS, "redis")}
     if hello := os.environ.get("ARKLEX_TEST_HELLO_IMAGE"):
         references[HELLO] = hello
+    if following := os.environ.get("ARKLEX_TEST_NEXT_TAG"):
+        references |= {f"{name}-next": f"{prefix}/{name}:{following}" for name in UPGRADED}
     kubectl, helm = os.environ.get("ARKLEX_TEST_KUBECTL", "kubectl"), os.environ.get("ARKLEX_TEST_HELM", "helm")
     return Target(Path(os.environ["ARKLEX_TEST_KUBECONFIG"]), kubectl, helm, address, references, False)
 

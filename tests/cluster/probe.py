@@ -10,7 +10,7 @@ import time
 import urllib.request
 from typing import Any
 
-from arklex_runtime import TaskContext
+from arklex_runtime import MemoryMonitor, TaskContext
 
 
 def ledger(kind: str, context: TaskContext, ok: bool = True) -> None:
@@ -29,6 +29,7 @@ async def handle(inputs: dict[str, Any] | None, context: TaskContext) -> Any:
 
     An effect that is to ``devour`` takes all the memory there is at its first attempt; one that is ``held`` ends when the test
     says so.
+    ``fill`` takes memory up to a ``share`` of the limit, and keeps it until it is cancelled.
     """
     given = inputs or {}
     context.logger.info("begins %s", context.action)
@@ -50,6 +51,8 @@ async def handle(inputs: dict[str, Any] | None, context: TaskContext) -> Any:
     if context.action == "spin":
         await asyncio.to_thread(_spin, given["ms"] / 1000)
         return {"spun": given["ms"]}
+    if context.action == "fill":
+        await _fill(given["share"])
     await asyncio.sleep(given.get("ms", 0) / 1000)
     return {key: value for key, value in given.items() if key != "ms"}
 
@@ -60,6 +63,14 @@ def _until_free() -> None:
         with contextlib.suppress(OSError), urllib.request.urlopen(os.environ["LEDGER"], timeout=30):
             return
         time.sleep(0.1)
+
+
+async def _fill(share: float) -> None:
+    monitor, held = MemoryMonitor(), []
+    while monitor.get_memory_usage() < share:
+        held.append(b"x" * (8 << 20))
+        await asyncio.sleep(0)
+    await asyncio.Event().wait()
 
 
 def _devour() -> None:

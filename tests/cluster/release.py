@@ -66,6 +66,7 @@ class Release:
     no_api_server: Callable[[], AbstractContextManager[None]] = nullcontext
     outside: bool = False
     """Whether the tests run on a machine that the cluster's Services cannot be reached from."""
+    _before: list[dict[str, Any]] = field(default_factory=list)
     _forward: Forward | None = None
 
     @property
@@ -126,9 +127,16 @@ class Release:
 
     def install(self, *more: Mapping[str, Any], wait: bool = True) -> str:
         """Install or upgrade it with its values and ``more``, and wait until everything is ready; returns the notes."""
+        self._before.append(self.values)
         self.values = merged(self.values, *more)
         waits = ["--wait", "--timeout=240s"] if wait else []
         return self.run("upgrade", "--install", self.name, str(CHART), "--values=-", *waits, stdin=json.dumps(self.values))
+
+    def rollback(self) -> str:
+        """Go back to what was before the last install, and wait until everything is ready."""
+        done = self.run("rollback", self.name, "--wait", "--timeout=240s")
+        self.values = self._before.pop()
+        return done
 
     def uninstall(self) -> str:
         """Remove it."""

@@ -14,6 +14,8 @@ HELLO = "hello"
 """The image of examples/hello's handler; not every cluster has it."""
 NEED_THE_BED = ["test_bed.py", "test_deaths.py", "test_scale.py"]
 """Tests that break the node itself or read the audit log; on a cluster of somebody's they are left out."""
+UPGRADED = ("operator", "runtime", "worker-custom")
+"""Images of which there is another one, named with ``-next``, on clusters that have it."""
 HOW = "run python -m tests.cluster instead: it brings a cluster up and says where it is"
 
 
@@ -45,6 +47,11 @@ class Target:
         return {
             "images": {**{name: _named(self.images[name]) for name in ("operator", "runtime", "redis")}, "workers": workers}
         }
+
+    def next_values(self) -> dict[str, Any]:
+        """Return the values, over those, that name the images to upgrade to."""
+        operator, runtime, custom = (_named(self.images[f"{name}-next"]) for name in UPGRADED)
+        return {"images": {"operator": operator, "runtime": runtime, "workers": {"custom": custom}}}
 
 
 def _named(reference: str) -> dict[str, str]:

@@ -84,6 +84,19 @@ def example(name: str) -> str:
     return images.made(name, [on, *images.tree([folder])], make, "seconds")
 
 
+def successor(target: str) -> str:
+    """Return an image that does what the project's does and is another one: what an upgrade brings."""
+    on = project(target)
+
+    def make(tag: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="arklex-") as context:
+            dockerfile = Path(context) / "Dockerfile"
+            dockerfile.write_text(f"FROM {on}\nLABEL org.opencontainers.image.revision=successor\n")
+            images.from_dockerfile(dockerfile, Path(context), tag)
+
+    return images.made(f"{target}-successor", ["1", on], make, "seconds")
+
+
 @contextlib.contextmanager
 def _debian(packages: Iterable[str]) -> Iterator[Path]:
     """Make a minimal Debian with the packages in a folder."""
