@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +23,7 @@ from arklex_runtime.orchestrator.clock import SteadyClock
 from arklex_runtime.orchestrator.driver import RunDriver
 from arklex_runtime.orchestrator.host import Request, RunHost
 from arklex_runtime.orchestrator.remote import RemoteBench
+from arklex_runtime.state import database
 from arklex_runtime.state.records import Origin
 from arklex_runtime.state.replicas import ReplicaJournal, open_replica
 from arklex_runtime.state.results import ResultCache
@@ -69,10 +71,9 @@ class Replica:
 
     def rows(self) -> dict[str, int]:
         """The journal's rows by table, without empty ones."""
-        with sqlite3.connect(self.cluster.folder / "journal.db") as database:
-            names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            found = {name: int(database.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0]) for name in names}
-        database.close()
+        with contextlib.closing(sqlite3.connect(self.cluster.folder / "journal.db")) as file:
+            names = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            found = {name: int(file.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0]) for name in names}
         return {name: count for name, count in found.items() if count}
 
     def keys(self) -> dict[str, int]:
@@ -116,8 +117,11 @@ async def test_many_runs_leave_no_more_behind_than_few(replica: Replica) -> None
     assert replica.keys() == before
 
 
-async def test_what_retention_deletes_is_gone_and_the_next_run_is_whole(replica: Replica) -> None:
+async def test_what_retention_deletes_is_gone_and_the_next_run_is_whole(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also the program, which the host had stored before; the next run has it stored again."""
+    monkeypatch.setattr(database, "DELETE_AT_ONCE", FEW)  # less than the events of the runs
     await replica.run(FEW)
     assert replica.rows()["runs"] >= FEW
     replica.clock.ahead = DAY

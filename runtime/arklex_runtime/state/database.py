@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from typing_extensions import override
@@ -157,18 +158,21 @@ class DatabaseJournal(Journal):
     async def delete_run(self, run_id: str) -> None:
         dialect, alive, now = self._database.dialect, self._database.alive, self._now()
         await self._run(lambda: steps.hide_run(dialect, run_id, now, alive), write=True)
-        await self._delete_rest(run_id)
+        await self._delete_rest([run_id])
 
-    async def _prune_run(self, run_id: str, now: float) -> bool:
+    async def _prune_runs(self, run_ids: Sequence[str], now: float) -> int:
+        """Delete those that are terminal still, many in each transaction: as their commits were, or it would not keep up."""
         dialect = self._database.dialect
-        hidden = await self._run(lambda: steps.hide_finished(dialect, run_id, now), write=True)
+        hidden = await self._run(lambda: steps.hide_finished(dialect, run_ids, now), write=True, long=True)
         if hidden:
-            await self._delete_rest(run_id)
-        return hidden
+            await self._delete_rest(hidden)
+        return len(hidden)
 
-    async def _delete_rest(self, run_id: str) -> None:
-        await self._delete_all(sql.DELETE_EVENTS, {"run_id": run_id})
-        await self._run(lambda: steps.delete_rest(run_id), write=True)
+    async def _delete_rest(self, run_ids: Sequence[str]) -> None:
+        left = run_ids
+        while left:
+            left = await self._run(partial(steps.delete_events, left, DELETE_AT_ONCE), write=True, long=True)
+        await self._run(lambda: steps.delete_rest(run_ids), write=True, long=True)
 
     async def _delete_all(self, statement: str, params: dict[str, Any]) -> None:
         """Run a limited DELETE until nothing is left; each in a transaction of its own, off the loop's thread."""
@@ -181,7 +185,7 @@ class DatabaseJournal(Journal):
         now = self._now()
         count = 0
         while rows := await self._run(lambda: steps.rows_of(sql.PRUNABLE, {"before": before, "limit": 100}), long=True):
-            count += sum([await self._prune_run(row[0], now) for row in rows])
+            count += await self._prune_runs([row[0] for row in rows], now)
         await self._delete_all(sql.DELETE_EXPIRED, {"now": now})
         await self._delete_all(sql.DELETE_ORPHANS, {"before": now - BUNDLE_GRACE})
         return count

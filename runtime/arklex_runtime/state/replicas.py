@@ -107,8 +107,7 @@ class ReplicaJournal(DatabaseJournal):
         """Delete up to BATCH runs that ended so before (epoch seconds); returns how many."""
         params = {"phase": phase, "before": before, "limit": BATCH}
         rows = await self._run(lambda: steps.rows_of(sql.OLD_RUNS, params), long=True)
-        now = self._now()
-        return sum([await self._prune_run(row[0], now) for row in rows])
+        return await self._prune_runs([row[0] for row in rows], self._now())
 
     async def tidy(self) -> None:
         """Delete what runs left: expired results, unused bundles, old leases."""

@@ -263,20 +263,33 @@ def hide_run(dialect: Dialect, run_id: str, now: float, alive: Alive) -> Steps[N
     yield sql.HIDE_RUN, {"run_id": run_id, "now": now}
 
 
-def hide_finished(dialect: Dialect, run_id: str, now: float) -> Steps[bool]:
-    """First half of a prune: the same, if the run is terminal still."""
-    rows = yield sql.LOCK_RUN + dialect.for_update, {"run_id": run_id}
-    if not rows or rows[0][2] is None:
-        return False
-    yield sql.HIDE_RUN, {"run_id": run_id, "now": now}
-    return True
+def hide_finished(dialect: Dialect, run_ids: Sequence[str], now: float) -> Steps[list[str]]:
+    """First half of a prune: the same for those that are terminal still, which are returned."""
+    hidden: list[str] = []
+    for run_id in run_ids:
+        rows = yield sql.LOCK_RUN + dialect.for_update, {"run_id": run_id}
+        if rows and rows[0][2] is not None:
+            yield sql.HIDE_RUN, {"run_id": run_id, "now": now}
+            hidden.append(run_id)
+    return hidden
 
 
-def delete_rest(run_id: str) -> Steps[None]:
+def delete_events(run_ids: Sequence[str], limit: int) -> Steps[Sequence[str]]:
+    """Delete up to ``limit`` events of these runs; returns the runs that may have more."""
+    for index, run_id in enumerate(run_ids):
+        rows = yield sql.DELETE_EVENTS, {"run_id": run_id, "limit": limit}
+        limit -= len(rows)
+        if limit <= 0:
+            return run_ids[index:]
+    return ()
+
+
+def delete_rest(run_ids: Sequence[str]) -> Steps[None]:
     """Last half of a delete, when the events are gone."""
-    yield sql.DELETE_SIGNALS, {"run_id": run_id}
-    yield sql.DELETE_LOGS, {"run_id": run_id}
-    yield sql.DELETE_RUN, {"run_id": run_id}
+    for run_id in run_ids:
+        yield sql.DELETE_SIGNALS, {"run_id": run_id}
+        yield sql.DELETE_LOGS, {"run_id": run_id}
+        yield sql.DELETE_RUN, {"run_id": run_id}
 
 
 def pid_of(owner: str) -> int | None:
