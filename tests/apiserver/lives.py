@@ -45,7 +45,7 @@ class Life:
     def start(self) -> Operator:
         """Begin another operator."""
         self.count += 1
-        settings = {"ARKLEX_NAMESPACES": self.namespace}
+        settings = {"ARKLEX_NAMESPACES": self.namespace, "ARKLEX_LEADER_SECONDS": "300"}
         self.operator = Operator(self._kubeconfig, self._log, settings, Forked)
         return self.operator
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import random
+import signal
+import time
 
 import pytest
 
@@ -77,3 +79,22 @@ def test_an_operator_killed_at_a_write_leaves_nothing_else(control_plane: Contro
             return found.count
 
     assert min(side_by_side(trial, DEATHS[start : start + BATCH])) >= 2
+
+
+def test_two_that_both_lead_do_no_harm_and_do_not_fight(control_plane: ControlPlane, goals: list[str]) -> None:
+    def trial(_: int) -> tuple[int | None, int]:
+        with life(control_plane) as found:
+            first = found.start()
+            found.start()
+            try:
+                found.begin()
+                found.reach(goals[0])
+                found.go_on()
+                found.reach(goals[1])
+                writes = len(found.proxy.log)
+                time.sleep(2)
+                return first.process.poll(), len(found.proxy.log) - writes
+            finally:
+                first.stop(signal.SIGKILL)
+
+    assert side_by_side(trial, range(TRIALS // 7)) == [(None, 0)] * (TRIALS // 7)
