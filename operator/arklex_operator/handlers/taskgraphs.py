@@ -43,6 +43,8 @@ class TaskGraphs:
         if about is None or graph is None:
             return GONE
         plan = self._plan(graph)
+        if plan.creates and not await self._is_newest(about):
+            return None
         try:
             await self._execute(about, Plan(creates=plan.creates))
         except ApiError as error:
@@ -58,6 +60,19 @@ class TaskGraphs:
         if about is not None:
             note = f"failed {failures} times in a row: {error or type(error).__name__}"
             await self._hub.events.tell(about, Say("Warning", "ReconcileFailed", note))
+
+    async def _is_newest(self, about: Object) -> bool:
+        """Whether a TaskGraph is as it was watched; if not, what it is is taken in, which wakes it.
+
+        A watch may be late: by a state from before its run was written down, a run that has ended and been forgotten since
+        would be made again.
+        """
+        metadata = about["metadata"]
+        live = await self._hub.api.get(TASK_GRAPH, metadata["namespace"], metadata["name"])
+        if live is not None and live["metadata"]["resourceVersion"] == metadata["resourceVersion"]:
+            return True
+        self._hub.watches[TASK_GRAPH].take("DELETED" if live is None else None, live or about)
+        return False
 
     def _plan(self, graph: GraphFacts, *, hold: bool = False) -> Plan:
         near = Neighbours(self._workers.within(graph.namespace), self._graphs.within(graph.namespace))
