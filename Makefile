@@ -58,7 +58,10 @@ test-fast: $(READY) ## unit and property tests: no database server, no model
 	@$(BIN)/python scripts/test.py fast
 
 test-faults: $(READY) system ## the fault tests in their nightly sizes
-	@ARKLEX_FAULTS=$${ARKLEX_FAULTS:-nightly} $(BIN)/python -m pytest tests/faults tests/property; code=$$?; $(BIN)/python -m tests.faults.report; exit $$code
+	@export ARKLEX_FAULTS=$${ARKLEX_FAULTS:-nightly}; $(BIN)/python -m pytest tests/faults tests/property; code=$$?; \
+	if $(BIN)/python -m tests.cluster.bed check programs; then $(BIN)/python -m tests.cluster.bed build && \
+	  $(BIN)/python -m pytest tests/apiserver/test_operator_*.py tests/integration/kube/test_answers.py || code=$$?; fi; \
+	$(BIN)/python -m tests.faults.report; exit $$code
 
 lint: $(READY) ## ruff, its formatter, mypy, import-linter
 	@$(BIN)/python scripts/test.py lint
