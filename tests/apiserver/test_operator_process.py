@@ -110,7 +110,7 @@ def test_nothing_waits_for_an_operator_that_does_not_run(api: Api, rights: Path,
 def test_an_api_server_that_was_away_is_caught_up_with(
     plane: ControlPlane, api: Api, rights: Path, settings: dict[str, str]
 ) -> None:
-    with operator(rights, **{**settings, "ARKLEX_LEADER_SECONDS": "60"}) as process:
+    with operator(rights, **{**settings, "ARKLEX_LEADER_SECONDS": "3"}) as process:
         until(lambda: leads(api, process), "it leads", process)
         space = Space(api, api.namespace(), process)
         space.apply("before")
@@ -162,6 +162,35 @@ def test_an_image_of_ours_rolls_one_worker_at_a_time(api: Api, rights: Path, set
             time.sleep(1)
             assert rolled() == expected
             finish()
+
+
+def test_a_rollout_of_the_operator_before_counts_before_its_worker_is_looked_at(
+    api: Api, rights: Path, settings: dict[str, str]
+) -> None:
+    """More Workers than are reconciled at once; the last one is under way."""
+    namespace, names = api.namespace(), [f"w{number}" for number in range(6)]
+    only = {**settings, "ARKLEX_NAMESPACES": namespace}
+
+    def images() -> list[str]:
+        found = [space.get(DEPLOYMENT, f"{name}-worker") or {} for name in names]
+        return [one["spec"]["template"]["spec"]["containers"][0]["image"].rpartition(":")[2] for one in found]
+
+    with operator(rights, **only) as process:
+        space = Space(api, namespace, process)
+        for name in names:
+            space.apply(name, scaling={"minReplicas": 1})
+        for name in names:
+            space.until_children(name)
+    for name in names[:-1]:
+        metadata = (space.get(DEPLOYMENT, f"{name}-worker") or {})["metadata"]
+        status = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), 1)
+        body = {"status": {**status, "observedGeneration": metadata["generation"]}}
+        space.patch(DEPLOYMENT, f"{name}-worker", body, "status")
+    with operator(rights, **{**only, "ARKLEX_IMAGES": IMAGES.replace("arklex/worker:1", "arklex/worker:2")}) as process:
+        space = Space(api, namespace, process)
+        until(lambda: "2" in images(), "one gets the new image", process)
+        time.sleep(1)
+        assert images() == ["1"] * 5 + ["2"], "the one that is under way anyway"
 
 
 async def test_what_is_left_of_the_gone_is_swept(redis_url: str, plane: ControlPlane) -> None:
