@@ -269,8 +269,9 @@ def hide_finished(dialect: Dialect, run_ids: Sequence[str], now: float) -> Steps
     for run_id in run_ids:
         rows = yield sql.LOCK_RUN + dialect.for_update, {"run_id": run_id}
         if rows and rows[0][2] is not None:
-            yield sql.HIDE_RUN, {"run_id": run_id, "now": now}
             hidden.append(run_id)
+    if hidden:
+        yield sql.HIDE_RUN, [{"run_id": run_id, "now": now} for run_id in hidden]
     return hidden
 
 
@@ -286,10 +287,8 @@ def delete_events(run_ids: Sequence[str], limit: int) -> Steps[Sequence[str]]:
 
 def delete_rest(run_ids: Sequence[str]) -> Steps[None]:
     """Last half of a delete, when the events are gone."""
-    for run_id in run_ids:
-        yield sql.DELETE_SIGNALS, {"run_id": run_id}
-        yield sql.DELETE_LOGS, {"run_id": run_id}
-        yield sql.DELETE_RUN, {"run_id": run_id}
+    for statement in (sql.DELETE_SIGNALS, sql.DELETE_LOGS, sql.DELETE_RUN):
+        yield statement, [{"run_id": run_id} for run_id in run_ids]
 
 
 def pid_of(owner: str) -> int | None:
