@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import math
 import os
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import kopf
@@ -21,6 +24,9 @@ from arklex_operator.cluster.monitoring import Monitoring
 
 ENDING = 10.0
 """Seconds that kopf may take to end."""
+
+LOGIN = 1.0
+"""Seconds between two logins at the least: refused credentials are tried no faster."""
 
 log = logging.getLogger("arklex.operator.watches")
 
@@ -56,7 +62,7 @@ def settings_for(watches: Collection[Watch]) -> kopf.OperatorSettings:
 def registry_for(watches: Collection[Watch], monitoring: Monitoring) -> kopf.OperatorRegistry:
     """kopf's registry: one handler for each watch, and how to log in."""
     registry = kopf.OperatorRegistry()
-    kopf.on.login(registry=registry)(_login)
+    kopf.on.login(registry=registry)(login())
     for watch in watches:
         kind = watch.shelf.kind
         handler = _handler(watch, monitoring)
@@ -64,7 +70,25 @@ def registry_for(watches: Collection[Watch], monitoring: Monitoring) -> kopf.Ope
     return registry
 
 
-def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+def login(pause: float = LOGIN) -> Callable[..., Awaitable[kopf.ConnectionInfo | None]]:
+    """How kopf logs in, at most once in ``pause`` seconds.
+
+    kopf gives credentials up when a TLS connection ends badly, as when an API server stops, and never takes equal ones again:
+    its watches would be dead. So each login differs, by when it expires.
+    """
+    last = -math.inf
+
+    async def handler(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        nonlocal last
+        await asyncio.sleep(max(0.0, last + pause - time.monotonic()))
+        last = time.monotonic()
+        info = _connection(**kwargs)
+        return info and dataclasses.replace(info, expiration=datetime.now(UTC) + timedelta(days=3650))
+
+    return handler
+
+
+def _connection(**kwargs: Any) -> kopf.ConnectionInfo | None:
     """As the pod's ServiceAccount, by the address in the environment instead of by DNS; else as KUBECONFIG says."""
     info = kopf.login_with_service_account(**kwargs)
     if info is None:
