@@ -58,7 +58,7 @@ class Convoy:
         self.sent, self.guests, self.tally, self.under_way = 0, 0, Tally(), []
         self.ledger.turn(self.ledger.path.with_name(f"ledger-{self.page}"))
 
-    def set_out(self, runs: int, ms: int = 700, devour: int = -1) -> list[str]:
+    def set_out(self, runs: int, ms: int = 1000, devour: int = -1) -> list[str]:
         """Begin runs whose effects take ``ms`` milliseconds, and return when every one of them is in the middle.
 
         The effect number ``devour`` takes more memory at its first attempt than its pod may have.
@@ -68,12 +68,11 @@ class Convoy:
         self.sent += runs
         self.total += runs
         self.under_way += names
-        for name in names:
-            self.space.create(run_of(name, "convoy", input={"ms": ms, "devour": devour}))
+        self.space.create_all(*(run_of(name, "convoy", input={"ms": ms, "devour": devour}) for name in names))
         self.space.until(lambda: len({entry.run for entry in self._written(BEGIN)}) >= self.sent, "all are under way")
         return names
 
-    def keep_up(self, runs: int, ms: int = 700) -> None:
+    def keep_up(self, runs: int, ms: int = 1000) -> None:
         """Begin as many runs as are needed for so many to be in the middle."""
         if (missing := runs - self.unfinished()) > 0:
             self.set_out(missing, ms)
