@@ -95,6 +95,17 @@ async def test_the_same_batch_again_is_no_second_one(journal_url: str) -> None:
     await journal.close()
 
 
+async def test_a_group_whose_acknowledgement_was_lost_is_accepted_again_though_the_run_ended_with_it(journal_url: str) -> None:
+    journal = await open_journal(journal_url)
+    await submit(journal, accept("r"))
+    group = (step("r", 2), end("r", 3))
+    assert await outcomes(journal, *group) == [None, None]
+    assert await outcomes(journal, *group) == [None, None]
+    assert isinstance((await outcomes(journal, step("r", 2, "other")))[0], Fenced)
+    assert len(await texts(journal, "r")) == 3
+    await journal.close()
+
+
 async def test_an_owner_that_lost_its_run_is_fenced_off(journal_url: str) -> None:
     old, new = await open_journal(journal_url), await open_journal(journal_url)
     await submit(old, accept("r"))

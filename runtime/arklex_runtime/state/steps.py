@@ -111,12 +111,13 @@ def _count(ends: Sequence[EndOfRun]) -> Steps[None]:
 def commit_alone(dialect: Dialect, owner: str, batch: Batch) -> Steps[None]:
     """Write one batch whose group met a conflict; a batch that is already there, ours, is a success.
 
-    (A commit whose acknowledgement was lost with the connection is sent again.) Raises Fenced.
+    (A commit whose acknowledgement was lost with the connection is sent again; the run may have ended with it, or in the same
+    group.) Raises Fenced.
     """
     rows = yield sql.STORED_EVENTS, {"run_id": batch.run_id, "seq": batch.seq}
     if rows:
         events, holder, finished_at = rows[0]
-        if bytes(events) == batch.events and (holder == owner or (batch.end is not None and finished_at is not None)):
+        if bytes(events) == batch.events and (holder == owner or finished_at is not None):
             return
         raise Fenced(batch.run_id)
     try:
