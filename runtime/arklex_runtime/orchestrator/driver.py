@@ -67,6 +67,7 @@ class RunDriver:
         "_events",
         "_jobs",
         "_leaving",
+        "_lingers",
         "_reading",
         "_records",
         "_seq",
@@ -110,6 +111,7 @@ class RunDriver:
         self._after: list[tuple[Any, ...]] = []
         self._batch = Batch(run_id, seq, b"", session_id=session_id)
         self._dirty = False
+        self._lingers = False
         self._jobs: dict[str, Job] = {}
         self._leaving: set[Job] = set()
         self._events: deque[tuple[Event, Job | None]] | None = deque() if session_id else None
@@ -247,7 +249,11 @@ class RunDriver:
             self._after.append((host.dispatcher.durable, job))
 
     def granted(self, job: Job) -> None:
-        """The job has a slot: commit its start, then launch it."""
+        """The job has a slot: commit its start, then launch it.
+
+        Elsewhere it runs already, and the pod's word for it stays where it is until it is committed: that can wait for the
+        result, which often comes at once, and share its commit.
+        """
         self._grant(job, self.now())
 
     def _grant(self, job: Job, now: float) -> None:
@@ -262,7 +268,17 @@ class RunDriver:
         if self.host.observer is not None:
             self._after.append((self.host.observer, self, event))
         self._after.append((self.host.dispatcher.launch, job))
-        if not self._dirty:
+        if self._dirty or self._lingers:
+            return
+        if self.host.dispatcher.remote:
+            self._lingers = True
+            self.host.mark_soon(self, self._seq)
+        else:
+            self._mark()
+
+    def settle(self, seq: int) -> None:
+        """Journal what has waited for company, unless batch ``seq``, in which it was to be, took it along."""
+        if self._lingers and not self._dirty and self._seq == seq:
             self._mark()
 
     def finished(self, job: Job, output: JSON, size: int, error: Error | None) -> None:
@@ -372,7 +388,7 @@ class RunDriver:
 
     def flush(self) -> None:
         """Hand what has happened since the last time to the journal, in one batch."""
-        self._dirty = False
+        self._dirty = self._lingers = False
         after, self._after = self._after, []
         if self.broken is not None:
             return

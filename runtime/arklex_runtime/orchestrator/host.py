@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 import secrets
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,10 @@ TERMINAL = ("Succeeded", "Failed", "Cancelled")
 MAX_QUERY = 10_000
 BUNDLE_KNOWN = 900.0
 """Seconds for which a program that was stored counts as stored: later, retention may have deleted it with its last run."""
+LINGER = 0.02
+"""Seconds that news which nothing waits for may wait for other news of their run, and for their commit."""
+CLOCK_STEP = 0.001
+"""Seconds by which a timer of the loop may come before the loop's clock has reached its time."""
 SELDOM = 20
 """Looks for signals (4 a second) between two looks at the memory and at timers that were far off."""
 
@@ -86,6 +91,7 @@ class RunHost:
         self.runs: dict[str, RunDriver] = {}
         self.now = workbench.clock
         self._dirty: list[RunDriver] = []
+        self._lingering: deque[tuple[float, RunDriver, int]] = deque()
         self._bundles: dict[str, float] = {}
         self._programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,6 +110,21 @@ class RunHost:
         if not self._dirty:
             self.loop.call_soon(self._flush)
         self._dirty.append(driver)
+
+    def mark_soon(self, driver: RunDriver, seq: int) -> None:
+        """As ``mark``, within LINGER: what else ``driver`` journals in batch ``seq`` until then takes it along."""
+        due = self.loop.time() + LINGER
+        if not self._lingering:
+            self.loop.call_at(due, self._settle)
+        self._lingering.append((due, driver, seq))
+
+    def _settle(self) -> None:
+        lingering, now = self._lingering, self.loop.time()
+        while lingering and lingering[0][0] <= now + CLOCK_STEP:
+            _, driver, seq = lingering.popleft()
+            driver.settle(seq)
+        if lingering:
+            self.loop.call_at(lingering[0][0], self._settle)
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
