@@ -12,7 +12,7 @@ from arklex_api.base import JSON
 from arklex_runtime.dispatch.jobs import Error, Grant, Job
 from arklex_runtime.dispatch.local import LocalDispatcher
 from arklex_runtime.dispatch.outcome import document, error_document
-from arklex_runtime.dispatch.streams.link import Line
+from arklex_runtime.dispatch.streams.link import Command, Line, together
 from arklex_runtime.dispatch.streams.wire import GROUP, Attempt, JobMessage, Keys, ResultMessage
 from arklex_runtime.errors import TaskError
 from arklex_runtime.observability.logs import TaskLog
@@ -71,6 +71,7 @@ class Attempts:
         self.held: dict[Attempt, Held] = {}
         self.tails: dict[int, Tail] = {}
         self.running = 0
+        self._words: list[Command] = []
         self.bench: Bench
         self._results: Results[Held | bytes] = Results(line, keys.results, keys.jobs(worker), self._taken, self._wanted)
         self.local = LocalDispatcher(
@@ -88,7 +89,7 @@ class Attempts:
         return max(0, free)
 
     def take(self, entry: bytes, fields: dict[bytes, bytes]) -> None:
-        """Start what was claimed."""
+        """Start what was claimed, in the loop's next turn; ``speak`` is to be called before that."""
         message = JobMessage.decode(fields.get(b"j", b""))
         attempt = message.attempt
         if attempt in self.held or attempt in self._cancelled:
@@ -139,6 +140,7 @@ class Attempts:
         for held in self.held.values():
             if not held.over:
                 self._say(ResultMessage("started", held.attempt, self._pod, self._node))
+        self.speak()
 
     def emptied(self, seconds: float) -> None:
         """Redis has lost its data: say what runs, and what ended in the last ``seconds``."""
@@ -222,7 +224,13 @@ class Attempts:
         self._results.put(held, held.entry, message.encode())
 
     def _say(self, message: ResultMessage) -> None:
-        self._line.send(("XADD", self._keys.results, "*", "r", message.encode()))
+        self._words.append(("XADD", self._keys.results, "*", "r", message.encode()))
+
+    def speak(self) -> None:
+        """Send what has begun."""
+        words, self._words = self._words, []
+        if words:
+            self._line.send(*together(words))
 
     def _wanted(self, held: Held | bytes) -> bool:
         return isinstance(held, Held) and self.held.get(held.attempt) is held

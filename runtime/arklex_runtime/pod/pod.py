@@ -160,9 +160,12 @@ class Pod:
         if claimed and self._loop.time() - self._beaten > self._settings.lease:
             mine = await self._still_mine()
             claimed = [claim for claim in claimed if claim[0] in mine]
-        for entry, fields in claimed:
-            self._take(entry, fields)
-        self._line.flush()
+        try:
+            for entry, fields in claimed:
+                self._take(entry, fields)
+        finally:
+            self.attempts.speak()
+            self._line.flush()
 
     async def _still_mine(self) -> set[bytes]:
         """After a silence of a lease: the entries that nobody took from us meanwhile, since we were thought dead.

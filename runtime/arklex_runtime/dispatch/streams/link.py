@@ -12,7 +12,7 @@ import logging
 import random
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -23,6 +23,8 @@ Command: TypeAlias = tuple[str | bytes | int, ...]
 Replies: TypeAlias = "asyncio.Future[list[Any]]"
 ReplyError = hiredis.ReplyError
 """An answer that is an error; it stands where the answer would."""
+TOGETHER = 100
+"""Entries that are added in one transaction: who waits for the stream then wakes once for all of them, not first for one."""
 
 PATIENCE = 10.0
 """Seconds without an answer after which a connection counts as dead (a half-open one tells nobody)."""
@@ -182,6 +184,31 @@ def _failed(future: Replies, why: str) -> Replies:
 
 def _error(text: str) -> ReplyError:
     return hiredis.ReplyError(text)
+
+
+def together(additions: Sequence[Command]) -> list[Command]:
+    """The commands that add entries, at most TOGETHER in one transaction; ``replies_of`` says what became of them."""
+    found: list[Command] = []
+    for start in range(0, len(additions), TOGETHER):
+        group = additions[start : start + TOGETHER]
+        found += [("MULTI",), *group, ("EXEC",)] if len(group) > 1 else group
+    return found
+
+
+def replies_of(count: int, replies: Sequence[Any]) -> list[Any]:
+    """The answers to each of ``count`` commands that went through ``together``: an id, or a ReplyError for why not."""
+    found: list[Any] = []
+    at = 0
+    while count:
+        size = min(count, TOGETHER)
+        if size == 1:
+            found.append(replies[at])
+            return found
+        queued, done = replies[at + 1 : at + 1 + size], replies[at + 1 + size]
+        found += [q if isinstance(q, ReplyError) else done for q in queued] if isinstance(done, ReplyError) else done
+        at += size + 2
+        count -= size
+    return found
 
 
 class Line:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from arklex_runtime.dispatch.streams.link import Address, Command, Line, Replies, ReplyError
+from arklex_runtime.dispatch.streams.link import Address, Command, Line, Replies, ReplyError, replies_of, together
 from arklex_runtime.dispatch.streams.mailbox import Mailbox, Posting, Stage
 from arklex_runtime.dispatch.streams.wire import GROUP, Cancel, JobMessage
 
@@ -111,8 +111,7 @@ class Outbox:
         commands += [("XDEL", key, *entries) for key, entries in drops.items()]
         first = len(commands)
         posts, self._posts = self._posts, []
-        for posting in posts:
-            commands.append(("XADD", posting.box.jobs, "*", "k", posting.identity, "j", _message(posting)))
+        commands += together([("XADD", p.box.jobs, "*", "k", p.identity, "j", _message(p)) for p in posts])
         if commands:
             self.line.send(*commands).add_done_callback(partial(self._answered, posts, first, drops))
 
@@ -129,7 +128,7 @@ class Outbox:
         replies = future.result()
         for key, entries in drops.items():
             self._dropped(key, entries)
-        for posting, reply in zip(posts, replies[first:], strict=True):
+        for posting, reply in zip(posts, replies_of(len(posts), replies[first:]), strict=True):
             self._sent(posting, reply)
 
     def _sent(self, posting: Posting, reply: Any) -> None:
