@@ -125,4 +125,6 @@ def _worker(worker: Worker, services: WorkerServices) -> TaskWorker | None:
 
 
 def _digest(message: JobMessage) -> str:
+    if not message.tools:
+        return message.graph
     return hashlib.sha256(orjson.dumps([message.graph, message.tools], option=orjson.OPT_SORT_KEYS)).hexdigest()

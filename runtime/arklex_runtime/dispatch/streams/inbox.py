@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from arklex_runtime.dispatch.streams.link import Address, Command, Line, ReplyError
 from arklex_runtime.dispatch.streams.mailbox import Posting
 from arklex_runtime.dispatch.streams.outbox import Outbox
-from arklex_runtime.dispatch.streams.wire import Attempt, BadMessage, Keys, NewerMessage, ResultMessage, fields_of
+from arklex_runtime.dispatch.streams.wire import Attempt, BadMessage, Keys, NewerMessage, ResultMessage, field_of
 
 BLOCK = 5.0
 """Seconds that a read waits on the server."""
@@ -174,7 +174,7 @@ class Inbox:
         if fields is None or (keys.results, entry) in self._taken:
             return
         try:
-            message = ResultMessage.decode(fields_of(fields).get(b"r", b""))
+            message = ResultMessage.decode(field_of(fields, b"r"))
         except NewerMessage:
             REFUSED.labels("newer").inc()
             return

@@ -166,27 +166,19 @@ class ResultMessage:
     def decode(cls, data: bytes) -> ResultMessage:
         """Raises BadMessage, NewerMessage."""
         body = _body(data)
-        kind, error, size = body.get("kind"), body.get("error"), body.get("size", 0)
-        if kind not in KINDS:
+        kind, attempt = body.get("kind"), _attempt(body)
+        pod, node = str(body.get("pod") or ""), str(body.get("node") or "")
+        if kind == "started" or kind == "released":
+            return cls(kind, attempt, pod, node)
+        if kind != "finished":
             raise BadMessage(f"kind {kind!r} is none of {', '.join(KINDS)}")
-        if error is not None and not (isinstance(error, dict) and isinstance(error.get("type"), str)):
-            raise BadMessage("error must be an object with a type")
-        if error is not None and not isinstance(error.setdefault("message", ""), str):
-            raise BadMessage("error.message must be a string")
+        error, size, took = body.get("error"), body.get("size", 0), body.get("took")
+        if error is not None:
+            _check_error(error)
         if type(size) is not int or size < 0:
             raise BadMessage("size must be a number of bytes")
-        took = body.get("took")
-        return cls(
-            kind,
-            _attempt(body),
-            str(body.get("pod") or ""),
-            str(body.get("node") or ""),
-            body.get("output"),
-            error,
-            size,
-            str(body.get("logs") or ""),
-            float(took) if isinstance(took, int | float) else 0.0,
-        )
+        seconds = float(took) if isinstance(took, int | float) else 0.0
+        return cls("finished", attempt, pod, node, body.get("output"), error, size, str(body.get("logs") or ""), seconds)
 
 
 @dataclass(slots=True)
@@ -259,6 +251,11 @@ def fields_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
+def field_of(flat: Sequence[bytes], name: bytes) -> bytes:
+    """One field of an entry, mostly its only one; empty where there is none of that name."""
+    return flat[1] if len(flat) == 2 and flat[0] == name else fields_of(flat).get(name, b"")
+
+
 def _body(data: bytes) -> dict[str, Any]:
     try:
         body = orjson.loads(data)
@@ -272,6 +269,13 @@ def _body(data: bytes) -> dict[str, Any]:
     if version > VERSION:
         raise NewerMessage(f"version {version}, this process reads up to {VERSION}")
     return body
+
+
+def _check_error(error: Any) -> None:
+    if not (isinstance(error, dict) and isinstance(error.get("type"), str)):
+        raise BadMessage("error must be an object with a type")
+    if not isinstance(error.setdefault("message", ""), str):
+        raise BadMessage("error.message must be a string")
 
 
 def _attempt(body: dict[str, Any]) -> Attempt:
