@@ -70,6 +70,7 @@ async def _serve(settings: Settings, stop: _Stop) -> int:
     from arklex_runtime.pod.capture import capturing
     from arklex_runtime.pod.pod import Pod
     from arklex_runtime.pod.web import serve
+    from arklex_runtime.scaling.collector import collect_seldom
 
     with capturing():
         pod = Pod(settings)
@@ -79,6 +80,7 @@ async def _serve(settings: Settings, stop: _Stop) -> int:
             "working",
             extra={"worker": settings.name, "namespace": settings.namespace, "pod": settings.pod, "port": port},
         )
+        collect_seldom()
         try:
             await pod.run()
         finally:

@@ -11,6 +11,9 @@ from arklex_runtime.errors import ArklexError
 from arklex_runtime.observability.logs import setup_logging
 from arklex_runtime.service.settings import Settings, SettingsError, read_settings
 
+SETTLED = 5.0
+"""Seconds after which a process has loaded what it keeps for good."""
+
 log = logging.getLogger("arklex.runtime")
 
 
@@ -37,10 +40,12 @@ def run_runtime(environ: Mapping[str, str] | None = None) -> int:
 
 
 async def _serve(settings: Settings) -> None:
+    from arklex_runtime.scaling.collector import collect_seldom
     from arklex_runtime.service.runtime import Runtime
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.call_later(SETTLED, collect_seldom)
     await Runtime(settings, stop).run()
