@@ -15,11 +15,12 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvloop
 
 from bench.shapes import Shape, Value, shape
+from bench.usage import processor_seconds, spent
 
 Run = Callable[[Value], Awaitable[Value]]
 CONCURRENCY = 32
@@ -57,7 +58,8 @@ async def _measure(peer: Peer, names: list[str], seconds: float, folder: Path) -
         started = time.perf_counter()
         run = _checked(graph, peer.prepare(graph))
         prepared = time.perf_counter() - started
-        found = await _small(run, seconds) if len(graph.needs) < 100 else await _large(run, seconds)
+        small = len(graph.needs) < 100
+        found: dict[str, Any] = dict(await _small(run, seconds) if small else await _large(run, seconds))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"shape": name, **found, "prepare_s": prepared, "peak_mib": peak}), flush=True)
     await peer.close()
@@ -72,7 +74,7 @@ def _checked(graph: Shape, run: Run) -> Run:
     return checked
 
 
-async def _small(run: Run, seconds: float) -> dict[str, float]:
+async def _small(run: Run, seconds: float) -> dict[str, float | dict[str, float]]:
     for i in range(WARM_UP):
         await run(f"w{i}")
     times: list[float] = []
@@ -85,12 +87,13 @@ async def _small(run: Run, seconds: float) -> dict[str, float]:
         "p50_ms": statistics.median(times) * 1e3,
         "p99_ms": times[min(len(times) - 1, len(times) * 99 // 100)] * 1e3,
         "runs": len(times),
-        "per_second": await _throughput(run, seconds),
+        **await _throughput(run, seconds),
     }
 
 
-async def _throughput(run: Run, seconds: float) -> float:
-    """Runs a second with 32 at once, each taken up as soon as one before it ends."""
+async def _throughput(run: Run, seconds: float) -> dict[str, float | dict[str, float]]:
+    """Runs a second with 32 at once, each taken up as soon as one before it ends; processor time of a run in µs."""
+    before = processor_seconds()
     started = time.perf_counter()
     until = started + seconds
     done = 0
@@ -102,7 +105,9 @@ async def _throughput(run: Run, seconds: float) -> float:
             done += 1
 
     await asyncio.gather(*map(client, range(CONCURRENCY)))
-    return done / (time.perf_counter() - started)
+    rate = done / (time.perf_counter() - started)
+    used = spent(before, processor_seconds())
+    return {"per_second": rate, "processor_us": {name: value / done * 1e6 for name, value in used.items()}}
 
 
 async def _large(run: Run, seconds: float) -> dict[str, float]:

@@ -55,7 +55,7 @@ def unprivileged() -> str | None:
 class PostgresServer:
     """A PostgreSQL server with its data in ``folder``; stop, kill and start keep port and data.
 
-    ``address`` is where others reach it, besides the loopback; anybody who does may use it.
+    ``address`` is where others reach it, besides the loopback; anybody who does may use it. ``fsync`` is PostgreSQL's setting.
     """
 
     folder: Path
@@ -63,6 +63,7 @@ class PostgresServer:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     address: str = "127.0.0.1"
+    fsync: str = "off"
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.programs / program), *arguments]
@@ -80,7 +81,7 @@ class PostgresServer:
         settings = {
             "listen_addresses": ",".join(dict.fromkeys(["127.0.0.1", self.address])),
             "unix_socket_directories": str(self.folder),
-            "fsync": "off",
+            "fsync": self.fsync,
             "max_connections": "100",
             "shared_buffers": "32MB",
         }
@@ -160,12 +161,12 @@ def _lives(pid: str) -> bool:
 
 
 @contextlib.contextmanager
-def postgres_server(address: str = "127.0.0.1") -> Iterator[PostgresServer]:
-    """Run a PostgreSQL server of its own, the newest that is installed; ``address`` as of PostgresServer."""
+def postgres_server(address: str = "127.0.0.1", fsync: str = "off") -> Iterator[PostgresServer]:
+    """Run a PostgreSQL server of its own, the newest that is installed; ``address`` and ``fsync`` as of PostgresServer."""
     programs = postgres_programs()
     assert programs is not None, "PostgreSQL is not installed"
     with server_folder() as folder:
-        server = PostgresServer(folder, programs, address=address)
+        server = PostgresServer(folder, programs, address=address, fsync=fsync)
         server.create()
         try:
             server.start()

@@ -18,6 +18,7 @@ from arklex_runtime.dispatch.streams.link import Address
 from arklex_runtime.engine.program import Program
 from arklex_runtime.orchestrator.host import Request, RunHost
 from arklex_runtime.orchestrator.remote import RemoteBench
+from arklex_runtime.scaling.collector import collect_seldom
 from arklex_runtime.state.journal import open_journal
 from arklex_runtime.state.results import ResultCache
 from bench.harness import Run, main
@@ -46,8 +47,12 @@ class Streams:
         self._stack.enter_context(running(python("-m", "arklex_runtime.cli", "worker"), environ))
         bench = RemoteBench(ResultCache())
         dispatcher = StreamsDispatcher(Address(port=port), bench.route_of)
-        self._host = RunHost(await open_journal(f"sqlite:///{folder}/arklex.db"), bench, dispatcher=dispatcher)
+        self._host = RunHost(await open_journal(self.journal(folder), patience=60.0), bench, dispatcher=dispatcher)
         await asyncio.sleep(3)
+        collect_seldom()
+
+    def journal(self, folder: Path) -> str:
+        return f"sqlite:///{folder}/arklex.db"
 
     def prepare(self, shape: Shape) -> Run:
         body = {"apiVersion": API_VERSION, "kind": "Worker", "metadata": {"name": "echo"}, "spec": SPEC}
