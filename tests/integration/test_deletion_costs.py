@@ -85,6 +85,15 @@ async def test_a_shrinking_pool_loses_its_idlest_pod_first(
     beat(redis_url, "costs", "assistant", {names[0]: 0})
     clock.now += 9
     assert await costs.write(size(0.25, pods)) == 0
+    assert await costs.write(size(0.25, pods), at_once=True) == 1
+    beat(redis_url, "costs", "assistant", {names[0]: 10})
+    pods = listed(plane, "costs")
+    assert await costs.write(size(0.25, pods)) == 0
+    assert await costs.write(size(0.25, pods), at_once=True) == 1
+    beat(redis_url, "costs", "assistant", {names[0]: 0})
+    pods = listed(plane, "costs")
+    clock.now += 9
+    assert await costs.write(size(0.25, pods)) == 0
     clock.now += 1
     assert await costs.write(size(0.25, pods)) == 1
 

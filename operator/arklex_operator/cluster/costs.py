@@ -52,20 +52,24 @@ class Costs:
             await asyncio.sleep(LOOK)
 
     async def before_shrinking(self, namespace: str, name: str) -> None:
-        """Write a pool's costs now: whoever shrinks it is told to only afterwards. What stands against it is logged."""
+        """Write a pool's costs now, also to pods that were just written to: who shrinks it is told to only afterwards.
+
+        What stands against it is logged.
+        """
         for size in list(self._pools()):
             if (size.worker.metadata.namespace, size.worker.metadata.name) == (namespace, name):
-                await self._try(size)
+                await self._try(size, at_once=True)
 
-    async def _try(self, size: Size) -> None:
+    async def _try(self, size: Size, *, at_once: bool = False) -> None:
         try:
-            await self.write(size)
+            await self.write(size, at_once=at_once)
         except (ApiError, RedisError, OSError) as error:
             log.warning("deletion costs are not written", extra={"worker": size.worker.metadata.name, "error": str(error)})
 
-    async def write(self, size: Size) -> int:
+    async def write(self, size: Size, *, at_once: bool = False) -> int:
         """Write the costs that changed, if the pool may soon shrink; returns how many.
 
+        A pod that was written to within INTERVAL is left alone, unless they must be right ``at_once``.
         Raises ApiError, redis.RedisError or OSError.
         """
         worker = size.worker
@@ -78,6 +82,8 @@ class Costs:
         }
         annotated = {name: (each.get("annotations") or {}).get(ANNOTATION) for name, each in staying.items()}
         written = {name: at for name, each in staying.items() if (at := self._written.get(each["uid"])) is not None}
+        if at_once:
+            written = {}
         costs = costs_to_write(await self._held(worker), annotated, written, now, worker.spec.concurrency)
         for name, cost in costs.items():
             self._written[staying[name]["uid"]] = now
