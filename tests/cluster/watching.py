@@ -101,6 +101,8 @@ class Rollouts:
         self._process.kill()
         self._process.wait()
         self._thread.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def _read(self) -> None:
         for line in self._process.stdout or ():
