@@ -211,13 +211,13 @@ class Block:
 
 
 BLOCKS = {
-    "lint": Block(lint, 300),
-    "fast": Block(fast, 300),
-    "faults": Block(faults, 900),
+    "lint": Block(lint, 600),
+    "fast": Block(fast, 600),
+    "faults": Block(faults, 1500),
     "demo": Block(demo, 120),
     "wheel": Block(wheel, 120),
     "bed": Block(bed, 1200),
-    "integration": Block(integration, 1500),
+    "integration": Block(integration, 2100),
     "chart": Block(chart, 600),
     "cluster": Block(cluster, 2700),
 }
