@@ -124,9 +124,13 @@ class PostgresServer:
         os.kill(int(found), signal.SIGKILL)
 
     def psql(self, statement: str, database: str = "postgres") -> str:
-        """Run a statement, return what psql prints."""
-        done = self._run("psql", "-qAtX", "-h", "127.0.0.1", "-p", str(self.port), "-U", "arklex", "-c", statement, database)
-        assert done.returncode == 0, done.stderr
+        """Run a statement, return what psql prints; a server that recovers is waited for."""
+        words = ("psql", "-qAtX", "-h", "127.0.0.1", "-p", str(self.port), "-U", "arklex", "-c", statement, database)
+        deadline = time.monotonic() + 60
+        while (done := self._run(*words)).returncode != 0:
+            recovers = any(each in done.stderr for each in ("not yet accepting", "starting up", "recovery mode"))
+            assert recovers and time.monotonic() < deadline, done.stderr
+            time.sleep(0.05)
         return done.stdout.strip()
 
     def database(self, name: str) -> str:
