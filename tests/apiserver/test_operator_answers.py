@@ -1,0 +1,73 @@
+"""An API server that is away, refuses and cuts: the operator catches up and does not ask all the time (T12)."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.apiserver.lives import NIGHTLY, Life, life, side_by_side, undisturbed
+from tests.apiserver.meddling import Faults
+from tests.controlplane import ControlPlane, control_plane
+
+pytestmark = pytest.mark.apiserver
+
+SEED = 12
+LIVES, EACH = (40, 60) if NIGHTLY else (8, 30)
+"""Lives, and how many answers of each are not the API server's, at the most."""
+STOPS, AWAY = (10, 30) if NIGHTLY else (3, 20)
+"""How often the API server is away, for how many seconds."""
+KINDS = {"409", "429", "500", "503", "cut", "cut after", "watch cut", "watch 410"}
+REQUESTS = 400
+"""More than an operator needs to catch up after one stop; one that asks all the time passes it in seconds."""
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    """Return an API server of these tests' own: it is stopped."""
+    with control_plane() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def goals(plane: ControlPlane) -> list[str]:
+    return undisturbed(plane)[0]
+
+
+def test_what_is_refused_and_cut_is_done_in_the_end(plane: ControlPlane, goals: list[str]) -> None:
+    def trial(number: int) -> dict[str, int]:
+        with life(plane) as found:
+            faults = found.proxy.meddler = Faults(random.Random(SEED + number), EACH)
+            found.begin()
+            found.reach(goals[0])
+            found.go_on()
+            found.reach(goals[1])
+            return faults.landed
+
+    landed = side_by_side(trial, range(LIVES))
+    assert min(sum(each.values()) for each in landed) >= EACH // 2, landed
+    assert sum(map(Counter, landed), Counter()).keys() == KINDS
+
+
+def has_run(found: Life, graph: str) -> bool:
+    return any(run["spec"]["graph"] == graph for run in found.items("TaskGraphRun"))
+
+
+def test_an_api_server_that_stops_again_and_again_is_caught_up_with(plane: ControlPlane, goals: list[str]) -> None:
+    with life(plane) as found:
+        found.begin()
+        found.reach(goals[0])
+        for number in range(STOPS):
+            before = found.proxy.requests
+            plane.stop_apiserver()
+            time.sleep(AWAY)
+            plane.start_apiserver()
+            found.put(f"late{number}", tasks=[{"name": "a", "value": number}], run={"query": "late"})
+            found.until(partial(has_run, found, f"late{number}"), "what came after the outage is not run")
+            assert found.proxy.requests - before < REQUESTS
+        found.until(found.judged, "not every graph is judged")
+        assert found.count == 1, "the operator lived on"
