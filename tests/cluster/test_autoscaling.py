@@ -110,10 +110,10 @@ def test_shrinking_and_rolling_out_under_load_repeat_nothing(release: Release, s
     with ledger_server(tmp_path / "ledger", release.node_address) as ledger:
         six = pool("busy", 6, 6, concurrency=1)
         six["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "LEDGER", "value": ledger.url}]
-        space.apply(six, flood("busy", "sleep", 700, 60, 8))
+        space.apply(six, flood("busy", "sleep", 700, 120, 8))
         space.until(lambda: space.status("worker", "busy").get("readyReplicas") == 6, "six pods")
-        runs = [begin(space, "busy", 60)]
-        space.until(lambda: space.status("worker", "busy").get("inFlight", 0) >= 1, "work is seen")
+        runs = [begin(space, "busy", 120)]
+        space.until_phase("taskgraphrun", runs[0], ["Running"])
         shrink(space, 4)
         space.until_phase("taskgraphrun", runs[0], ENDED, patience=300)
 
@@ -130,7 +130,7 @@ def test_shrinking_and_rolling_out_under_load_repeat_nothing(release: Release, s
         space.until(lambda: not working & pods(space), "the old pods are gone")
     assert [status["phase"] for status in statuses] == ["Succeeded"] * 3, statuses
     attempts = [release.attempts(space.namespace, status["runId"]) for status in statuses]
-    assert attempts == [{"each": 60}, {"h0": 1, "h1": 1}, {"each": 60}], "an attempt was repeated"
+    assert attempts == [{"each": 120}, {"h0": 1, "h1": 1}, {"each": 60}], "an attempt was repeated"
 
 
 @contextmanager
