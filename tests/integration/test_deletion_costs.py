@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -64,6 +65,18 @@ def beat(url: str, namespace: str, name: str, held: dict[str, int]) -> None:
             client.hset(f"arklex:{{{namespace}}}:pods:{name}", pod, text)
 
 
+@contextmanager
+def claimed(url: str, namespace: str, name: str, pod: str) -> Iterator[None]:
+    """An attempt that a pod has claimed and not yet told of."""
+    stream, group = f"arklex:{{{namespace}}}:jobs:{name}", "pool"
+    with sync_redis.Redis.from_url(url) as client:
+        client.xgroup_create(stream, group, mkstream=True)
+        client.xadd(stream, {"job": "x"})
+        client.xreadgroup(group, pod, {stream: ">"})
+        yield
+        client.delete(stream)
+
+
 async def test_a_shrinking_pool_loses_its_idlest_pod_first(
     plane: ControlPlane, costs: Costs, redis_url: str, clock: Clock
 ) -> None:
@@ -96,6 +109,12 @@ async def test_a_shrinking_pool_loses_its_idlest_pod_first(
     assert await costs.write(size(0.25, pods)) == 0
     clock.now += 1
     assert await costs.write(size(0.25, pods)) == 1
+
+    with claimed(redis_url, "costs", "assistant", names[3]):
+        assert await costs.write(size(0.25, listed(plane, "costs")), at_once=True) == 1
+        costing = {each["metadata"]["name"]: each["metadata"]["annotations"][COST] for each in listed(plane, "costs")[3:]}
+        assert costing == {names[3]: "1"}, "its heartbeat does not say so yet"
+    assert await costs.write(size(0.25, listed(plane, "costs")), at_once=True) == 1
 
     for name in names:
         plane.kubectl("patch", "pod", name, "--namespace=costs", "--subresource=status", "--type=merge", f"--patch={READY}")

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from arklex_api.worker import Worker
 from arklex_operator.cluster.api import Api
 from arklex_operator.cluster.errors import ApiError, NotFoundError
+from arklex_operator.cluster.queues import GROUP, absent, stream
 from arklex_operator.manifests.kinds import POD
 from arklex_operator.reconcile.costs import ANNOTATION, INTERVAL, costs_to_write, nears_shrink
 
@@ -94,10 +95,24 @@ class Costs:
         return len(costs)
 
     async def _held(self, worker: Worker) -> dict[str, int]:
-        """How many attempts each pod says that it holds. What is no heartbeat counts as nothing held."""
-        key = f"arklex:{{{worker.metadata.namespace}}}:pods:{worker.metadata.name}"
-        beats: dict[Any, Any] = await self._redis.hgetall(key)
-        return {_text(pod): _count(beat) for pod, beat in beats.items()}
+        """How many attempts each pod holds: it says so in heartbeats, which may be old, and has claimed them from the stream.
+
+        The larger counts: a Redis that was emptied knows of no claims. What is no heartbeat counts as nothing held.
+        """
+        namespace, name = worker.metadata.namespace, worker.metadata.name
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.hgetall(f"arklex:{{{namespace}}}:pods:{name}")
+            pipeline.xpending(stream((namespace, name)), GROUP)
+            beats, pending = await pipeline.execute(raise_on_error=False)
+        if isinstance(beats, Exception):
+            raise beats
+        if isinstance(pending, Exception) and not absent(pending):
+            raise pending
+        held = {_text(pod): _count(beat) for pod, beat in beats.items()}
+        for claims in () if isinstance(pending, Exception) else pending["consumers"]:
+            pod = _text(claims["name"])
+            held[pod] = max(held.get(pod, 0), int(claims["pending"]))
+        return held
 
 
 def _text(value: Any) -> str:

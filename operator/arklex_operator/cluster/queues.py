@@ -102,7 +102,7 @@ class Queues:
 
     def _note(self, key: Key, at: float, done: float, info: Any, pending: Any) -> None:
         for answer in (info, pending):
-            if isinstance(answer, Exception) and not _absent(answer):
+            if isinstance(answer, Exception) and not absent(answer):
                 raise answer
         length = 0 if isinstance(info, Exception) else int(info["length"])
         added = "" if isinstance(info, Exception) else f"{info.get('entries-added')} {info['last-generated-id']!r}"
@@ -113,6 +113,6 @@ class Queues:
         self._read[key] = Queue(at, length - in_flight, in_flight, added, since)
 
 
-def _absent(error: Exception) -> bool:
+def absent(error: Exception) -> bool:
     """Whether Redis says that nobody has written to this stream yet."""
     return isinstance(error, ResponseError) and ("no such key" in str(error) or "NOGROUP" in str(error))
