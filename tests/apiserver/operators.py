@@ -20,6 +20,12 @@ PATIENCE = 90.0
 """Seconds after which something that should have happened will not."""
 
 
+def leading(redis_url: str, images: str, seconds: int) -> dict[str, str]:
+    """Settings of an operator that manages Redis' users and shares one Lease of so many seconds with its like."""
+    lease = {"ARKLEX_LEADER_LEASE": "arklex-operator", "ARKLEX_LEADER_SECONDS": str(seconds)}
+    return {"ARKLEX_REDIS_URL": redis_url, "ARKLEX_REDIS_ACL": "managed", "ARKLEX_IMAGES": images, **lease}
+
+
 class Handle(Protocol):
     """A process that was started."""
 

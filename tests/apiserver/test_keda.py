@@ -14,7 +14,7 @@ import pytest
 
 from arklex_operator.manifests.kinds import HPA, SCALED_OBJECT, TRIGGER_AUTHENTICATION, WORKER, Object
 from tests.apiserver.api import Api
-from tests.apiserver.operators import operator
+from tests.apiserver.operators import leading, operator
 from tests.apiserver.workers import IMAGES, Space, account, until
 from tests.cluster.bed.programs import program
 from tests.controlplane import ControlPlane, control_plane
@@ -23,7 +23,6 @@ from tests.services import RedisServer
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.redis]
 
-LEASE = {"ARKLEX_LEADER_LEASE": "arklex-operator", "ARKLEX_LEADER_SECONDS": "60"}
 TAKEN = f"{API_SERVICE} belongs to {HOLDER}, which is left alone"
 
 
@@ -48,7 +47,7 @@ def api(plane: ControlPlane) -> Iterator[Api]:
 
 @pytest.fixture
 def settings(redis_process: RedisServer) -> dict[str, str]:
-    return {"ARKLEX_REDIS_URL": redis_process.url, "ARKLEX_REDIS_ACL": "managed", "ARKLEX_IMAGES": IMAGES, **LEASE}
+    return leading(redis_process.url, IMAGES, 60)
 
 
 def keda_crds(plane: ControlPlane) -> None:

@@ -19,7 +19,7 @@ from arklex_operator.cluster.sweeper import Sweeper
 from arklex_operator.handlers.watchdog import Watchdog
 from arklex_operator.manifests.kinds import DEPLOYMENT, LEASE, TASK_GRAPH, WORKER
 from tests.apiserver.api import Api, manifest
-from tests.apiserver.operators import Operator, operator
+from tests.apiserver.operators import Operator, leading, operator
 from tests.apiserver.workers import CHILDREN, IMAGES, SYSTEM, Space, account, until
 from tests.controlplane import ControlPlane
 from tests.controlplane import control_plane as running_control_plane
@@ -48,8 +48,7 @@ def api(plane: ControlPlane) -> Iterator[Api]:
 
 @pytest.fixture
 def settings(redis_process: RedisServer) -> dict[str, str]:
-    lease = {"ARKLEX_LEADER_LEASE": "arklex-operator", "ARKLEX_LEADER_SECONDS": "3"}
-    return {"ARKLEX_REDIS_URL": redis_process.url, "ARKLEX_REDIS_ACL": "managed", "ARKLEX_IMAGES": IMAGES, **lease}
+    return leading(redis_process.url, IMAGES, 3)
 
 
 def holder(api: Api) -> str:

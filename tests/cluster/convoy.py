@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.cluster.kube import Kube, Object, graph, run_of, step, worker
+from tests.cluster.kube import ENDED, Kube, Object, graph, run_of, step, worker
 from tests.cluster.ledger import LedgerServer
 from tests.cluster.victims import ready_pods
 from tests.faults.checker import Findings, Tally, check
 from tests.faults.ledger import ACCEPTED, BEGIN, END, Entry, read_ledger
 
-ENDED = ("Succeeded", "Failed", "Cancelled")
 EFFECTS = 5
 SELECTOR = "arklex.ai/worker=probe"
 

@@ -14,6 +14,9 @@ T = TypeVar("T")
 PATIENCE = 180.0
 """Seconds after which something that should have happened will not."""
 
+ENDED = ("Succeeded", "Failed", "Cancelled")
+"""The phases of a run that is over."""
+
 Object = dict[str, Any]
 
 

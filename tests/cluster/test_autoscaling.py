@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.convoy import ENDED, Convoy
-from tests.cluster.kube import Kube, Object, graph, run_of, step, worker
+from tests.cluster.convoy import Convoy
+from tests.cluster.kube import ENDED, Kube, Object, graph, run_of, step, worker
 from tests.cluster.ledger import LedgerServer, ledger_server
 from tests.cluster.release import Release
 from tests.cluster.victims import ready_pods

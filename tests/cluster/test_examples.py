@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.kube import Kube, Object, run_of
+from tests.cluster.kube import ENDED, Kube, Object, run_of
 from tests.cluster.release import Release
 from tests.cluster.target import Target
 from tests.cluster.victims import kill_one
@@ -17,7 +17,6 @@ from tests.commands import Arklex
 from tests.faults.checker import comparable
 
 ROOT = Path(__file__).resolve().parents[2]
-ENDED = ("Succeeded", "Failed", "Cancelled")
 
 
 def apply(space: Kube, example: str) -> list[Object]:

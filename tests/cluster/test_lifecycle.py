@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.cluster.kube import Kube, graph, run_of, step, worker
+from tests.cluster.kube import ENDED, Kube, graph, run_of, step, worker
 from tests.cluster.release import Release
-
-ENDED = ("Succeeded", "Failed", "Cancelled")
 
 
 def test_an_upgrade_loses_and_repeats_nothing(release: Release, space: Kube, tmp_path: Path) -> None:

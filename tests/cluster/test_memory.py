@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cluster.kube import Kube, graph, run_of, step, worker
-
-ENDED = ("Succeeded", "Failed", "Cancelled")
+from tests.cluster.kube import ENDED, Kube, graph, run_of, step, worker
 
 
 def test_a_full_pod_claims_nothing_until_memory_is_free(space: Kube) -> None:

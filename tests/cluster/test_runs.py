@@ -9,9 +9,7 @@ from functools import partial
 
 import pytest
 
-from tests.cluster.kube import Kube, KubectlFailed, Object, graph, run_of, step, worker
-
-ENDED = ("Succeeded", "Failed", "Cancelled")
+from tests.cluster.kube import ENDED, Kube, KubectlFailed, Object, graph, run_of, step, worker
 
 
 def size(status: Object) -> int:

@@ -7,7 +7,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from tests.cluster.kube import Kube, Object, graph, step, worker
+from tests.cluster.kube import ENDED, Kube, Object, graph, step, worker
 from tests.cluster.ledger import LedgerServer, ledger_server
 from tests.cluster.release import Release
 from tests.cluster.target import UPGRADED, Target
@@ -16,7 +16,6 @@ from tests.cluster.watching import Rollouts
 from tests.faults.checker import check
 from tests.faults.ledger import BEGIN, read_ledger
 
-ENDED = ("Succeeded", "Failed", "Cancelled")
 POOLS = ("one", "two", "three")
 PATIENCE = 240
 
