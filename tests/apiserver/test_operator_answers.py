@@ -13,6 +13,8 @@ import pytest
 from tests.apiserver.lives import NIGHTLY, Life, life, side_by_side, undisturbed
 from tests.apiserver.meddling import Faults
 from tests.controlplane import ControlPlane, control_plane
+from tests.faults.checker import Tally
+from tests.faults.report import keep
 
 pytestmark = pytest.mark.apiserver
 
@@ -50,7 +52,9 @@ def test_what_is_refused_and_cut_is_done_in_the_end(plane: ControlPlane, goals: 
 
     landed = side_by_side(trial, range(LIVES))
     assert min(sum(each.values()) for each in landed) >= EACH // 2, landed
-    assert sum(map(Counter, landed), Counter()).keys() == KINDS
+    faults = sum(map(Counter, landed), Counter())
+    assert faults.keys() == KINDS
+    keep("T12-operator", Tally(faults), "answers")
 
 
 def has_run(found: Life, graph: str) -> bool:
@@ -71,3 +75,4 @@ def test_an_api_server_that_stops_again_and_again_is_caught_up_with(plane: Contr
             assert found.proxy.requests - before < REQUESTS
         found.until(found.judged, "not every graph is judged")
         assert found.count == 1, "the operator lived on"
+    keep("T12-operator", Tally(Counter({"away": STOPS})), "stops")

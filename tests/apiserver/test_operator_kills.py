@@ -9,11 +9,14 @@ import json
 import random
 import signal
 import time
+from collections import Counter
 
 import pytest
 
 from tests.apiserver.lives import NIGHTLY, life, side_by_side, undisturbed
 from tests.controlplane import ControlPlane
+from tests.faults.checker import Tally
+from tests.faults.report import keep
 
 pytestmark = pytest.mark.apiserver
 
@@ -59,12 +62,15 @@ def test_a_life_without_death_ends_as_it_should(goals: list[str]) -> None:
 
 @pytest.mark.parametrize("start", range(0, TRIALS, BATCH))
 def test_an_operator_killed_at_a_write_leaves_nothing_else(control_plane: ControlPlane, goals: list[str], start: int) -> None:
+    killed: list[str] = []
+
     def trial(deaths: list[Death]) -> int:
         left = list(deaths)
         with life(control_plane) as found:
 
             def die() -> None:
                 found.kill()
+                killed.append(f"{'before' if found.proxy.before else 'after'} write {found.proxy.at}")
                 plan()
 
             def plan() -> None:
@@ -78,7 +84,9 @@ def test_an_operator_killed_at_a_write_leaves_nothing_else(control_plane: Contro
             found.reach(goals[1])
             return found.count
 
-    assert min(side_by_side(trial, DEATHS[start : start + BATCH])) >= 2
+    lives = DEATHS[start : start + BATCH]
+    assert min(side_by_side(trial, lives)) >= 2
+    keep("T8", Tally(Counter(killed), len(killed)), str(start))
 
 
 def test_two_that_both_lead_do_no_harm_and_do_not_fight(control_plane: ControlPlane, goals: list[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import random
 import time
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,8 @@ from tests.apiserver.operators import operator
 from tests.apiserver.test_bounds import CASES, FULL, Case, changed
 from tests.apiserver.workers import CHILDREN, IMAGES, Space, until
 from tests.controlplane import ControlPlane
+from tests.faults.checker import Tally
+from tests.faults.report import keep
 
 pytestmark = pytest.mark.apiserver
 
@@ -107,6 +110,7 @@ def test_every_change_that_the_schema_gives_is_taken_back_without_a_trace(
         assert process.process.poll() is None
         log = process.log_file.read_text()
         assert "Traceback" not in log and "a reconcile failed" not in log
+    keep("T11", Tally(Counter(f"{case.node.kind} {case.node.field}" for case in CHOSEN)))
 
 
 def described(case: Case) -> str:

@@ -6,6 +6,7 @@ Twenty sequences of each.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from tests.apiserver.api import Api, manifest
 from tests.apiserver.lives import NIGHTLY, Life, life, side_by_side, undisturbed
 from tests.apiserver.meddling import Gate
 from tests.controlplane import ControlPlane
+from tests.faults.checker import Tally
+from tests.faults.report import keep
 
 pytestmark = pytest.mark.apiserver
 
@@ -60,6 +63,7 @@ def test_a_new_operator_that_sees_what_was_repeats_nothing(control_plane: Contro
             return found.count
 
     assert min(side_by_side(sequence, range(batch, batch + 10))) >= 2
+    keep("T9", Tally(Counter({"shown the past": 10})), str(batch))
 
 
 def changes(found: Life, name: str, chance: random.Random) -> None:
@@ -92,3 +96,4 @@ def test_an_operator_that_sees_only_the_last_of_what_happened_ends_where_a_new_o
         found.kill()
         found.start().until_ready()
         found.reach(ended)
+        keep("T10", Tally(Counter({"shown only the last change": gate.skipped})))

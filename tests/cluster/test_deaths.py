@@ -18,6 +18,7 @@ from tests.cluster.outage import Door, tells_the_truth
 from tests.cluster.release import Release
 from tests.cluster.spaces import namespace
 from tests.cluster.victims import kill_one, ready_pods, signal_pod, stopped
+from tests.faults.report import keep
 
 NIGHTLY = os.environ.get("ARKLEX_FAULTS") == "nightly"
 ROUNDS = 3 if NIGHTLY else 1
@@ -48,10 +49,12 @@ def pool(space: Kube, release: Release, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def convoy(pool: Convoy) -> Convoy:
-    """Return the pool with nothing done to it so far."""
+def convoy(pool: Convoy, request: pytest.FixtureRequest) -> Iterator[Convoy]:
+    """Return the pool with nothing done to it so far, and keep the figures of what was."""
     pool.turn_page()
-    return pool
+    yield pool
+    if pool.tally.runs:
+        keep("T12-cluster" if "api_server" in request.node.name else "T13", pool.tally, request.node.name)
 
 
 def runtime(release: Release, space: Kube) -> None:

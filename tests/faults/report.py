@@ -65,7 +65,7 @@ class Record:
 
 
 def keep(test: str, tally: Tally, part: str = "") -> None:
-    """Print a test's one line, and keep its figures."""
+    """Print a test's one line, and keep its figures. Without runs only faults count: nothing executes graphs there."""
     print(f"\n{test} {part}".rstrip() + f" ({SIZE}, seed {SEED}): {tally}")
     Record.of(test, part, tally).keep()
 
@@ -92,11 +92,10 @@ def together(records: Iterable[Record]) -> Tally:
 def row(test: str, size: str, records: list[Record]) -> str:
     """One row of the table."""
     one = together(records)
-    cells = [
-        test, size, one.faults.total(), len(one.faults), one.in_flight, one.runs, one.succeeded, one.lost,
-        f"{one.duplicates} of {one.interrupted} interrupted", spread(one.recoveries), spread(one.starts),
-    ]  # fmt: skip
-    return line(cells)
+    effects = f"{one.duplicates} of {one.interrupted} interrupted"
+    of_runs = [one.runs, one.succeeded, one.lost, effects] if one.runs else ["-"] * 4
+    cells = [test, size, one.faults.total(), len(one.faults), one.in_flight or "-", *of_runs]
+    return line([*cells, spread(one.recoveries), spread(one.starts)])
 
 
 def line(cells: Iterable[object]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from tests.apiserver.meddling import Faults
 from tests.apiserver.proxy import proxy
 from tests.controlplane import ControlPlane
+from tests.faults.checker import Tally
+from tests.faults.report import keep
 from tests.integration.kube.bed import Bed, call, graph, run, worker
 
 pytestmark = pytest.mark.apiserver
@@ -36,3 +39,4 @@ async def test_no_run_is_lost_where_the_api_server_refuses_and_cuts(control_plan
             assert running.link.healthy
     assert sum(faults.landed.values()) > FAULTS // 2 and {"409", "429", "500", "503", "cut"} <= faults.landed.keys()
     assert found.requests < 40 * RUNS
+    keep("T12-runtime", Tally(Counter(faults.landed), runs=RUNS, succeeded=len(set(ran))))
