@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import tempfile
 import time
@@ -20,7 +19,6 @@ from tests.apiserver.proxy import Proxy, proxy
 from tests.controlplane import ControlPlane
 
 MERGE = "application/merge-patch+json"
-NIGHTLY = os.environ.get("ARKLEX_FAULTS") == "nightly"
 AT_ONCE = 4
 """Lives that go on beside each other: each waits most of its time."""
 

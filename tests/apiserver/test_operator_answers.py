@@ -10,11 +10,12 @@ from functools import partial
 
 import pytest
 
-from tests.apiserver.lives import NIGHTLY, Life, life, side_by_side, undisturbed
+from tests.apiserver.lives import Life, life, side_by_side, undisturbed
 from tests.apiserver.meddling import Faults
 from tests.controlplane import ControlPlane, control_plane
 from tests.faults.checker import Tally
 from tests.faults.report import keep
+from tests.faults.sizes import NIGHTLY
 
 pytestmark = pytest.mark.apiserver
 

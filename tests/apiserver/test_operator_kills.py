@@ -13,10 +13,11 @@ from collections import Counter
 
 import pytest
 
-from tests.apiserver.lives import NIGHTLY, life, side_by_side, undisturbed
+from tests.apiserver.lives import life, side_by_side, undisturbed
 from tests.controlplane import ControlPlane
 from tests.faults.checker import Tally
 from tests.faults.report import keep
+from tests.faults.sizes import NIGHTLY
 
 pytestmark = pytest.mark.apiserver
 

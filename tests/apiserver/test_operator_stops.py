@@ -6,7 +6,6 @@ Eight operators here, 96 with ARKLEX_FAULTS=nightly.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import time
@@ -23,6 +22,7 @@ from tests.apiserver.api import Api
 from tests.apiserver.operators import Operator
 from tests.apiserver.workers import IMAGES, SYSTEM
 from tests.controlplane import ControlPlane
+from tests.faults.sizes import NIGHTLY
 from tests.services import RedisServer
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.redis]
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.redis]
 SEED = 20261126
 AT_ONCE = 8
 PATIENCE = 180.0
-ROUNDS = 12 if os.environ.get("ARKLEX_FAULTS") == "nightly" else 1
+ROUNDS = 12 if NIGHTLY else 1
 
 
 def holder(api: Api, name: str) -> str:

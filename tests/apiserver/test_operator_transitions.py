@@ -16,13 +16,13 @@ import pytest
 
 from arklex_operator.manifests.kinds import Kind
 from tests.apiserver.api import Api
-from tests.apiserver.lives import NIGHTLY
 from tests.apiserver.operators import operator
 from tests.apiserver.test_bounds import CASES, FULL, Case, changed
 from tests.apiserver.workers import CHILDREN, IMAGES, Space, until
 from tests.controlplane import ControlPlane
 from tests.faults.checker import Tally
 from tests.faults.report import keep
+from tests.faults.sizes import NIGHTLY
 
 pytestmark = pytest.mark.apiserver
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from tests.apiserver.api import Api, manifest
-from tests.apiserver.lives import NIGHTLY, Life, life, side_by_side, undisturbed
+from tests.apiserver.lives import Life, life, side_by_side, undisturbed
 from tests.apiserver.meddling import Gate
 from tests.controlplane import ControlPlane
 from tests.faults.checker import Tally
 from tests.faults.report import keep
+from tests.faults.sizes import NIGHTLY
 
 pytestmark = pytest.mark.apiserver
 

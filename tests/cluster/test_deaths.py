@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +18,8 @@ from tests.cluster.release import Release
 from tests.cluster.spaces import namespace
 from tests.cluster.victims import kill_one, ready_pods, signal_pod, stopped
 from tests.faults.report import keep
+from tests.faults.sizes import NIGHTLY
 
-NIGHTLY = os.environ.get("ARKLEX_FAULTS") == "nightly"
 ROUNDS = 3 if NIGHTLY else 1
 OUTAGES, OUTAGE = (10, 30) if NIGHTLY else (3, 20)
 """How often the API server is away, for how many seconds."""

@@ -19,8 +19,8 @@ from tests.cluster.audit import Audit, Write, counted
 from tests.cluster.bed.place import place
 from tests.cluster.kube import Kube, Object, graph, run_of, step, worker
 from tests.cluster.release import Release
+from tests.faults.sizes import NIGHTLY
 
-NIGHTLY = os.environ.get("ARKLEX_FAULTS") == "nightly"
 GRAPHS, WORKERS = (1000, 200) if NIGHTLY else (150, 30)
 PATIENCE = 1500.0 if NIGHTLY else 600.0
 """Seconds after which what is not accepted will not be, on a machine that does other things too."""

@@ -1,6 +1,6 @@
 """T3 to T7 and the clock's part of T16: waves of faults over one stand, each judged by the invariants (docs/reliability.md).
 
-Sizes by ARKLEX_FAULTS (CI, nightly, full), chance by ARKLEX_FAULTS_SEED. Each wave ends with a line of figures.
+Sizes by ARKLEX_FAULTS (CI, nightly), chance by ARKLEX_FAULTS_SEED. Each wave ends with a line of figures.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from arklex_runtime.dispatch.streams.wire import GROUP, Attempt, Keys, ResultMessage
-from tests.faults.sizes import FULL, NIGHTLY
+from tests.faults.sizes import NIGHTLY
 from tests.faults.stand import LEASE, PATIENCE, SLOTS, Stand, resume, stand
 from tests.faults.traffic import Traffic
 from tests.faults.waves import Wave, wave
@@ -28,7 +28,7 @@ RATE = 4.0
 """Runs that begin in a second."""
 SHARE = 0.3
 """Of the workers, killed at once."""
-POSTGRES = (40, 5000, 5.0, 20.0) if FULL else (40, 1000, 5.0, 20.0) if NIGHTLY else (15, 50, 0.3, 1.2)
+POSTGRES = (40, 5000, 5.0, 20.0) if NIGHTLY else (15, 50, 0.3, 1.2)
 """Restarts, runs at least, and the seconds between two faults; likewise below."""
 REDIS = (40, 500, 5.0, 20.0) if NIGHTLY else (12, 50, 0.3, 1.5)
 DEATHS = (20, 500, 5.0, 12.0) if NIGHTLY else (3, 20, 1.0, 2.0)
@@ -64,7 +64,7 @@ def play(found: Wave, kinds: dict[str, Callable[[], None]], count: int, runs: in
 def test_postgres_stops_at_once(plane: Stand) -> None:
     """T3: no run is lost, and nobody works twice for it."""
     count, runs, least, most = POSTGRES
-    found = wave("T3", plane, "line", RATE * (2 if FULL else 1))
+    found = wave("T3", plane, "line", RATE * (2 if NIGHTLY else 1))
     server = plane.postgres
     silences = plane.silences()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -14,12 +13,13 @@ from tests.apiserver.proxy import proxy
 from tests.controlplane import ControlPlane
 from tests.faults.checker import Tally
 from tests.faults.report import keep
+from tests.faults.sizes import NIGHTLY
 from tests.integration.kube.bed import Bed, call, graph, run, worker
 
 pytestmark = pytest.mark.apiserver
 
 SEED = 120
-FAULTS, RUNS = (400, 100) if os.environ.get("ARKLEX_FAULTS") == "nightly" else (40, 20)
+FAULTS, RUNS = (400, 100) if NIGHTLY else (40, 20)
 
 
 async def test_no_run_is_lost_where_the_api_server_refuses_and_cuts(control_plane: ControlPlane, tmp_path: Path) -> None:
