@@ -25,8 +25,9 @@ from arklex_runtime.dispatch.streams.link import Address, Link
 from arklex_runtime.dispatch.streams.wire import Attempt, JobMessage, Keys, identity
 from arklex_runtime.engine.program import Program
 from arklex_runtime.orchestrator.driver import RunDriver
-from arklex_runtime.orchestrator.host import Request, RunHost
+from arklex_runtime.orchestrator.host import RunHost
 from arklex_runtime.orchestrator.remote import RemoteBench
+from arklex_runtime.orchestrator.requests import Request
 from arklex_runtime.state.journal import open_journal
 from arklex_runtime.state.results import ResultCache
 

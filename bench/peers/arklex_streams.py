@@ -16,8 +16,9 @@ from arklex_api.worker import Worker
 from arklex_runtime.dispatch.streams.dispatcher import StreamsDispatcher
 from arklex_runtime.dispatch.streams.link import Address
 from arklex_runtime.engine.program import Program
-from arklex_runtime.orchestrator.host import Request, RunHost
+from arklex_runtime.orchestrator.host import RunHost
 from arklex_runtime.orchestrator.remote import RemoteBench
+from arklex_runtime.orchestrator.requests import Request
 from arklex_runtime.scaling.collector import collect_seldom
 from arklex_runtime.state.journal import open_journal
 from arklex_runtime.state.results import ResultCache

@@ -18,7 +18,8 @@ from arklex_runtime.dispatch.streams.wire import GROUP, Attempt, ResultMessage
 from arklex_runtime.engine.history import history
 from arklex_runtime.engine.program import Program
 from arklex_runtime.orchestrator.driver import RunDriver
-from arklex_runtime.orchestrator.host import Request, RunHost
+from arklex_runtime.orchestrator.host import RunHost
+from arklex_runtime.orchestrator.requests import Request
 from tests.faults.checker import Findings, check
 from tests.faults.ledger import BEGIN, read_ledger
 from tests.pods import KEYS, Cluster, ended, graph, program, task, until, worker
@@ -382,7 +383,7 @@ async def test_doubled_entries_run_once(cluster: Cluster) -> None:
 VICTIM = """
 import asyncio, sys
 from pathlib import Path
-from arklex_runtime.orchestrator.host import Request
+from arklex_runtime.orchestrator.requests import Request
 from tests.faults.test_pods import sleeping
 from tests.pods import Cluster, program, worker
 

@@ -16,7 +16,8 @@ from arklex_api.taskgraph import TaskGraph
 from arklex_runtime.dispatch.streams.wire import GROUP
 from arklex_runtime.errors import Fenced
 from arklex_runtime.orchestrator.driver import RunDriver
-from arklex_runtime.orchestrator.host import Request, RunHost
+from arklex_runtime.orchestrator.host import RunHost
+from arklex_runtime.orchestrator.requests import Request
 from tests.faults.checker import Tally, check
 from tests.faults.ledger import ACCEPTED, BEGIN, END, Ledger, read_ledger
 from tests.faults.report import keep

@@ -18,7 +18,8 @@ from arklex_runtime.engine.program import Program
 from arklex_runtime.errors import ArklexError, DatabaseUnavailable
 from arklex_runtime.orchestrator.attempt import path_of
 from arklex_runtime.orchestrator.driver import RunDriver
-from arklex_runtime.orchestrator.host import Request, RunHost
+from arklex_runtime.orchestrator.host import RunHost
+from arklex_runtime.orchestrator.requests import Request
 from arklex_runtime.orchestrator.workbench import Workbench
 from arklex_runtime.security.secrets import SecretResolver
 from arklex_runtime.state import sqlite

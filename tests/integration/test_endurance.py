@@ -21,8 +21,10 @@ from arklex_runtime.dispatch.streams.dispatcher import StreamsDispatcher
 from arklex_runtime.dispatch.streams.link import Address
 from arklex_runtime.orchestrator.clock import SteadyClock
 from arklex_runtime.orchestrator.driver import RunDriver
-from arklex_runtime.orchestrator.host import LINGER, Request, RunHost
+from arklex_runtime.orchestrator.flushing import LINGER
+from arklex_runtime.orchestrator.host import RunHost
 from arklex_runtime.orchestrator.remote import RemoteBench
+from arklex_runtime.orchestrator.requests import Request
 from arklex_runtime.state import database
 from arklex_runtime.state.records import Origin
 from arklex_runtime.state.replicas import ReplicaJournal, open_replica

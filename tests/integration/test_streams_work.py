@@ -16,7 +16,7 @@ from aiohttp import web
 from arklex_api.base import API_VERSION
 from arklex_api.worker import Worker
 from arklex_runtime.dispatch.streams.wire import POD_COMMANDS
-from arklex_runtime.orchestrator.host import Request
+from arklex_runtime.orchestrator.requests import Request
 from tests.faults.ledger import BEGIN, read_ledger
 from tests.pods import KEYS, Cluster, PodProcess, ended, graph, program, run, task, until, worker
 

@@ -19,7 +19,8 @@ from arklex_runtime.cli.terminal import Terminal
 if TYPE_CHECKING:
     from arklex_api.loader import Manifests
     from arklex_runtime.orchestrator.driver import RunDriver
-    from arklex_runtime.orchestrator.host import Request, RunHost
+    from arklex_runtime.orchestrator.host import RunHost
+    from arklex_runtime.orchestrator.requests import Request
 
 Begin = Callable[["RunHost"], Awaitable["RunDriver | dict[str, Any]"]]
 
@@ -78,7 +79,7 @@ def run_manifests(stage: Stage, manifests: Manifests, order: Order, folders: Seq
 
 def _request(graph: TaskGraph, order: Order) -> Request:
     """What is asked for; ``spec.run`` where nothing is."""
-    from arklex_runtime.orchestrator.host import Request
+    from arklex_runtime.orchestrator.requests import Request
 
     context = inputs.read_map(order.context, "--context")
     given = inputs.read_json(order.input, "--input")

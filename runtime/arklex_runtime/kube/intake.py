@@ -33,7 +33,7 @@ from arklex_runtime.kube.objects import Name, Objects, Run
 from arklex_runtime.kube.ports import Origin, Replica
 from arklex_runtime.kube.queueing import Queue
 from arklex_runtime.observability.logs import get_logger
-from arklex_runtime.orchestrator.host import Request
+from arklex_runtime.orchestrator.requests import Request
 from arklex_runtime.orchestrator.sources import tenant_session
 
 TURN = 2.0

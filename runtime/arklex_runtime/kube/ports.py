@@ -10,7 +10,7 @@ from arklex_api.base import JSON
 from arklex_runtime.engine.events import Event
 from arklex_runtime.engine.program import Program
 from arklex_runtime.engine.state import RunState
-from arklex_runtime.orchestrator.host import Request
+from arklex_runtime.orchestrator.requests import Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from arklex_runtime.observability.logs import TaskLog
 from arklex_runtime.workers.base import TaskContext
 
 if TYPE_CHECKING:
-    from arklex_runtime.orchestrator.driver import RunDriver
+    from arklex_runtime.orchestrator.attempts import Attempts
     from arklex_runtime.orchestrator.workbench import Workbench
 
 _GENERATION = re.compile(r"@\d+/")
@@ -80,7 +80,7 @@ class AttemptContext(TaskContext):
         raise AttributeError("the logger is made of the attempt")
 
 
-def job_of(driver: RunDriver, command: Start) -> Job:
+def job_of(driver: Attempts, command: Start) -> Job:
     """The job that ``command`` asks for, owned by ``driver``."""
     unit, bench = command.unit, driver.host.workbench
     task, graph = unit.task.node.task, unit.task.scope.graph

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import math
 import random
 import secrets
-from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from arklex_api.base import JSON
-from arklex_api.jsonvalue import check_json
 from arklex_runtime.dispatch.jobs import Dispatcher
 from arklex_runtime.dispatch.local import LocalDispatcher
 from arklex_runtime.engine.again import kept
@@ -35,38 +33,24 @@ from arklex_runtime.errors import (
     ValidationError,
 )
 from arklex_runtime.orchestrator.driver import RunDriver
+from arklex_runtime.orchestrator.flushing import Flusher
+from arklex_runtime.orchestrator.inbox import Inbox
+from arklex_runtime.orchestrator.requests import Request, accept, new_run_id
 from arklex_runtime.scaling.memory import MemoryManager
-from arklex_runtime.state.records import NOWHERE, CachePut, NewRun, Origin, Signal, StoredRun
+from arklex_runtime.state.records import CachePut, NewRun, StoredRun
 
 if TYPE_CHECKING:
     from arklex_runtime.orchestrator.workbench import Workbench
     from arklex_runtime.state.journal import Journal
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled")
-MAX_QUERY = 10_000
 BUNDLE_KNOWN = 900.0
 """Seconds for which a program that was stored counts as stored: later, retention may have deleted it with its last run."""
-LINGER = 0.02
-"""Seconds that news which nothing waits for may wait for other news of their run, and for their commit."""
-CLOCK_STEP = 0.001
-"""Seconds by which a timer of the loop may come before the loop's clock has reached its time."""
 SELDOM = 20
 """Looks for signals (4 a second) between two looks at the memory and at timers that were far off."""
 
 Observer = Callable[[RunDriver, Event], None]
 ApprovalObserver = Callable[[RunDriver, str, str], None]
-
-
-@dataclass(slots=True)
-class Request:
-    """What one run is given. ``run_id`` is made up where it is None."""
-
-    query: str = ""
-    input: JSON = None
-    context: dict[str, JSON] = field(default_factory=dict)
-    session_id: str | None = None
-    run_id: str | None = None
-    origin: Origin = NOWHERE
 
 
 class RunHost:
@@ -90,13 +74,12 @@ class RunHost:
         self.on_approval: ApprovalObserver | None = None
         self.runs: dict[str, RunDriver] = {}
         self.now = workbench.clock
-        self._dirty: list[RunDriver] = []
-        self._lingering: deque[tuple[float, RunDriver, int]] = deque()
+        self.flusher = Flusher(self.loop)
+        self._inbox = Inbox(journal, self.runs)
         self._bundles: dict[str, float] = {}
         self._programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Task[None] | None = None
-        self._delivered: dict[str, set[int]] = {}
         self._memory = MemoryManager(also=(workbench.clear_caches,))
         self.dispatcher.attach(self.namespace_of)
 
@@ -104,32 +87,6 @@ class RunHost:
         """The namespace of a run that is owned here."""
         driver = self.runs.get(run_id)
         return None if driver is None else driver.program.namespace
-
-    def mark(self, driver: RunDriver) -> None:
-        """``driver`` has something to journal: all that have are flushed together at the end of this iteration."""
-        if not self._dirty:
-            self.loop.call_soon(self._flush)
-        self._dirty.append(driver)
-
-    def mark_soon(self, driver: RunDriver, seq: int) -> None:
-        """As ``mark``, within LINGER: what else ``driver`` journals in batch ``seq`` until then takes it along."""
-        due = self.loop.time() + LINGER
-        if not self._lingering:
-            self.loop.call_at(due, self._settle)
-        self._lingering.append((due, driver, seq))
-
-    def _settle(self) -> None:
-        lingering, now = self._lingering, self.loop.time()
-        while lingering and lingering[0][0] <= now + CLOCK_STEP:
-            _, driver, seq = lingering.popleft()
-            driver.settle(seq)
-        if lingering:
-            self.loop.call_at(lingering[0][0], self._settle)
-
-    def _flush(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for driver in dirty:
-            driver.flush()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside everything else, until the host closes."""
@@ -141,7 +98,7 @@ class RunHost:
         """``driver`` is done."""
         if self.runs.get(driver.run_id) is driver:
             del self.runs[driver.run_id]
-        self._delivered.pop(driver.run_id, None)
+        self._inbox.forget(driver.run_id)
 
     async def start(
         self, program: Program, request: Request, reuse: dict[str, JSON] | None = None, session: dict[str, JSON] | None = None
@@ -152,7 +109,7 @@ class RunHost:
         Raises ValidationError for an input that the graph's schema refuses, a query that is too long, a handler that cannot be
         loaded; DatabaseUnavailable.
         """
-        given, context = self._accept(program, request)
+        given, context = accept(program, request)
         self.workbench.prepare(program)
         await self._store(program)
         session = await self.journal.get_session(request.session_id) if request.session_id else session or {}
@@ -190,19 +147,6 @@ class RunHost:
         request = Request(base["query"], base["input"], base["context"], stored.row.session_id)
         return await self.start(program, request, reuse, state.session)
 
-    @staticmethod
-    def _accept(program: Program, request: Request) -> tuple[JSON, dict[str, JSON]]:
-        """The input and the context, as JSON and as the schema wants it."""
-        if len(request.query) > MAX_QUERY:
-            raise ValidationError(f"query has {len(request.query)} characters, more than {MAX_QUERY}")
-        try:
-            check_json(request.query, what="query")
-            context: dict[str, JSON] = check_json(request.context, what="context")
-            given = check_json({} if request.input is None else request.input, what="input")
-            return program.inputs[program.root].accept(given, "input"), context
-        except ValueError as error:
-            raise ValidationError(str(error)) from None
-
     async def stored(self, run_id: str) -> tuple[StoredRun, Program, RunState]:
         """A run as the journal has it. Raises RunNotFound, and DatabaseUnavailable for a run of a newer arklex."""
         stored = await self.journal.load(run_id)
@@ -232,12 +176,11 @@ class RunHost:
         earlier = self.runs.get(run_id)
         if earlier is not None:
             earlier.break_off(Fenced(run_id))
-        self._delivered.pop(run_id, None)
+        self._inbox.forget(run_id)
         driver = RunDriver(self, program, run_id, state, seq, stored.row.session_id, stored.row.origin)
         self.runs[run_id] = driver
         driver.resume()
-        for signal in await self.journal.signals(run_id):
-            self._deliver(signal)
+        await self._inbox.look_for(run_id)
         self._listen()
         return driver
 
@@ -290,29 +233,17 @@ class RunHost:
 
     def _listen(self) -> None:
         if self._listener is None:
-            self._listener = self.loop.create_task(self._poll_signals())
+            self._listener = self.loop.create_task(self._look_around())
 
-    async def _poll_signals(self) -> None:
+    async def _look_around(self) -> None:
         for turn in itertools.count():
             await asyncio.sleep(0.25)
             if turn % SELDOM == 0:
                 self._memory.check_memory_usage()
                 for driver in tuple(self.runs.values()):
                     driver.rearm()
-            if not self.runs:
-                continue
-            try:
-                if self.journal.changed():
-                    for signal in await self.journal.signals():
-                        self._deliver(signal)
-            except DatabaseUnavailable:
-                continue
-
-    def _deliver(self, signal: Signal) -> None:
-        driver = self.runs.get(signal.run_id)
-        if driver is not None and signal.id not in (delivered := self._delivered.setdefault(signal.run_id, set())):
-            delivered.add(signal.id)
-            driver.signal(signal)
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._inbox.look()
 
     async def cache_get(self, key: str) -> bytes | None:
         """A result kept by content, or None."""
@@ -351,7 +282,7 @@ class RunHost:
                 driver.hand_over()
             else:
                 driver.interrupt()
-        self._flush()
+        self.flusher.flush()
         for task in (*self._tasks, *([self._listener] if self._listener else ())):
             task.cancel()
         for driver in open_runs:
@@ -360,21 +291,3 @@ class RunHost:
         await self.dispatcher.aclose()
         await self.workbench.aclose()
         await self.journal.close()
-
-
-def new_run_id(graph: str, at: float, random: Callable[[], float]) -> str:
-    """``<graph>-<16 digits of base 32>``, a DNS label: milliseconds since the epoch (48 bits), then 32 random bits.
-
-    Ids of one graph sort by time, and runs of the same moment lie side by side in the journal (docs/decisions/0002).
-    """
-    millis, luck = int(at * 1000), int(random() * (1 << 32))
-    high, low = divmod((millis << 32) | luck, 1 << 40)
-    return "-".join((graph[:40].rstrip("-."), _base32(high) + _base32(low)))
-
-
-_PAIRS = [a + b for a in "0123456789abcdefghijklmnopqrstuv" for b in "0123456789abcdefghijklmnopqrstuv"]
-
-
-def _base32(bits: int) -> str:
-    """40 bits as 8 digits that sort as the number does (RFC 4648's extended hex alphabet)."""
-    return _PAIRS[bits >> 30] + _PAIRS[bits >> 20 & 1023] + _PAIRS[bits >> 10 & 1023] + _PAIRS[bits & 1023]

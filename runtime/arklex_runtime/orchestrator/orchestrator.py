@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from arklex_api.base import JSON
 from arklex_runtime.engine.program import Program
 from arklex_runtime.orchestrator.context import ExecutionContext, Middleware, RunFailed, RunResult, apply
-from arklex_runtime.orchestrator.host import Request, RunHost
+from arklex_runtime.orchestrator.host import RunHost
+from arklex_runtime.orchestrator.requests import Request
 from arklex_runtime.orchestrator.sources import GraphSource, llm_worker, program_of, python_worker
 from arklex_runtime.security.secrets import SecretResolver
 from arklex_runtime.tools.registry import ToolRegistry

@@ -13,7 +13,7 @@ from arklex_runtime.engine.program import Program
 from arklex_runtime.errors import ConflictError, GraphNotFoundError, Overloaded, RunNotFound, ValidationError
 from arklex_runtime.gateway.ports import Order
 from arklex_runtime.kube.ports import Origin
-from arklex_runtime.orchestrator.host import Request
+from arklex_runtime.orchestrator.requests import Request
 from arklex_runtime.orchestrator.sources import tenant_session
 from arklex_runtime.service.ports import Cluster
 from arklex_runtime.service.replica import LocalReplica

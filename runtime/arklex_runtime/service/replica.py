@@ -14,7 +14,8 @@ from arklex_runtime.engine.state import RunState
 from arklex_runtime.errors import ConflictError, Overloaded, RunFinished, RunNotFound
 from arklex_runtime.kube.ports import GraphSummary, Listener, Origin, OwnedRun, RunRecord
 from arklex_runtime.orchestrator.driver import RunDriver
-from arklex_runtime.orchestrator.host import TERMINAL, Request, RunHost
+from arklex_runtime.orchestrator.host import TERMINAL, RunHost
+from arklex_runtime.orchestrator.requests import Request
 from arklex_runtime.service.metrics import Metrics
 from arklex_runtime.service.rank import rank
 from arklex_runtime.state import records

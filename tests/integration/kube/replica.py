@@ -19,7 +19,8 @@ from arklex_runtime.engine.state import RunState
 from arklex_runtime.errors import Fenced, RunFinished, RunNotFound
 from arklex_runtime.kube.ports import GraphSummary, Listener, Origin, OwnedRun, RunRecord
 from arklex_runtime.orchestrator.driver import RunDriver
-from arklex_runtime.orchestrator.host import Request, RunHost
+from arklex_runtime.orchestrator.host import RunHost
+from arklex_runtime.orchestrator.requests import Request
 from arklex_runtime.state.records import RunRow
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from arklex_api.versions import run_name, version_of
 from arklex_runtime.kube.ports import Origin
-from arklex_runtime.orchestrator.host import Request
+from arklex_runtime.orchestrator.requests import Request
 from tests.controlplane import ControlPlane
 from tests.integration.kube.bed import Bed, Gate, call, conditions, graph, run, worker
 
