@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.cluster.bed.programs import MONITORING, program
 from tests.controlplane import ControlPlane, control_plane
 from tests.helm.charts import GOLDEN, Object, case
 
@@ -28,13 +29,17 @@ _STRANGE: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "
 
 
 def installed() -> Iterator[ControlPlane]:
-    """An API server with the default case applied and the namespaces of the cases, Pod Security enforced."""
+    """An API server with the default case applied, the namespaces of the cases, Pod Security enforced, and monitors known."""
     with control_plane() as running:
         for name in NAMESPACES:
             labels = {"pod-security.kubernetes.io/enforce": "restricted"}
             namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
             account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
             running.kubectl("apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all([namespace, account]))
+        crds = [f"--filename={program(f'monitoring-{kind}.yaml')}" for kind in MONITORING]
+        running.kubectl("apply", "--server-side", *crds)
+        established = [f"crd/{kind}.monitoring.coreos.com" for kind in MONITORING]
+        running.kubectl("wait", "--for=condition=Established", "--timeout=60s", *established)
         objects = [found for found in case("default") if found["kind"] not in FOR_ONCE]
         running.kubectl(
             "apply",

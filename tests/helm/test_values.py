@@ -74,6 +74,7 @@ RULES = {
     ),
     "a port": ("door.service.port=443", "door.service.port=0", "/door/service/port"),
     "a service": ("door.service.type=NodePort", "door.service.type=ExternalName", "/door/service/type"),
+    "how often to scrape": ("monitoring.interval=1m30s", "monitoring.interval=90", "/monitoring/interval"),
     "resources": ("hooks.resources.limits.memory=1Gi", "hooks.resources.limit.memory=1Gi", "/hooks/resources"),
     "autoscaling's bounds": (
         "journal.type=postgresql,journal.postgresql.existingSecret=j,runtime.autoscaling.minReplicas=5",

@@ -16,6 +16,9 @@ MODULES = Path(__file__).parent / "modules"
 KUBERNETES = "1.37.2"
 VERSION = f"-X k8s.io/component-base/version.gitVersion=v{KUBERNETES}"
 
+MONITORING = ("podmonitors", "prometheusrules", "servicemonitors")
+"""Kinds of the Prometheus Operator that the chart has objects of."""
+
 
 class ProgramMissing(LookupError):
     """A program of the bed is not built; the words say how to build it."""
@@ -85,6 +88,16 @@ ALL = [
             f"keda-{kind}.yaml": f"config/crd/bases/keda.sh_{kind}.yaml" for kind in ("scaledobjects", "triggerauthentications")
         },
         holder="github.com/kedacore/keda/v2",
+    ),
+    Module(
+        "prometheus-operator",
+        {},
+        0.1,
+        files={
+            f"monitoring-{kind}.yaml": f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"
+            for kind in MONITORING
+        },
+        holder="github.com/prometheus-operator/prometheus-operator",
     ),
 ]
 
