@@ -61,7 +61,11 @@ FINISHED = st.builds(
     TEXT,
 )
 OTHERS = st.builds(
-    lambda kind, attempt, pod: ResultMessage(kind, attempt, pod, "n"), st.sampled_from(["started", "released"]), ATTEMPTS, TEXT
+    lambda kind, attempt, pod, ran: ResultMessage(kind, attempt, pod, "n", ran=ran and kind == "released"),
+    st.sampled_from(["started", "released"]),
+    ATTEMPTS,
+    TEXT,
+    st.booleans(),
 )
 BEATS = st.builds(Heartbeat, st.integers(0, 2**53), st.integers(0, 1000), st.lists(ATTEMPTS, max_size=5), TEXT)
 CANCELS = st.builds(Cancel, ATTEMPTS, st.none() | TEXT)

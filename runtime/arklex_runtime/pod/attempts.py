@@ -204,7 +204,8 @@ class Attempts:
             self.local.cancel(held.job)
             self._over(held)
             self._metrics.ended("released", self._loop.time() - held.began)
-            self._results.put(held, held.entry, ResultMessage("released", held.attempt, self._pod, self._node).encode())
+            message = ResultMessage("released", held.attempt, self._pod, self._node, ran=True)
+            self._results.put(held, held.entry, message.encode())
         return len(running)
 
     def _over(self, held: Held) -> None:

@@ -202,10 +202,15 @@ class StreamsDispatcher:
             job.log = AttemptLog(job.key, job.attempt, message.pod, message.node, message.logs)
         job.owner.finished(job, message.output, message.size, message.error)
 
-    def released(self, posting: Posting, entry: bytes) -> None:
+    def released(self, posting: Posting, message: ResultMessage, entry: bytes) -> None:
         """A pod gave it back: charged with nothing if it ran, sent again if it did not."""
         job = posting.job
-        if posting.started:
+        if message.ran and not posting.started:
+            posting.started = True
+            job.owner.granted(job)
+        if posting.stage is Stage.OVER:
+            self.inbox.drop(posting.box.keys, entry)
+        elif posting.started:
             self._remove(posting)
             if posting.box.breaker is not None:
                 posting.box.breaker.forget()

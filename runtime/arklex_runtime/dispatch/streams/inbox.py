@@ -49,7 +49,7 @@ class Receiver(Protocol):
         """It ended."""
         ...
 
-    def released(self, posting: Posting, entry: bytes) -> None:
+    def released(self, posting: Posting, message: ResultMessage, entry: bytes) -> None:
         """It was given back."""
         ...
 
@@ -210,7 +210,7 @@ class Inbox:
             if message.kind == "finished":
                 self._receiver.finished(posting, message, entry)
             else:
-                self._receiver.released(posting, entry)
+                self._receiver.released(posting, message, entry)
 
     def _refuse(self, keys: Keys, entry: bytes, reason: str) -> None:
         REFUSED.labels(reason).inc()

@@ -134,7 +134,10 @@ class JobMessage:
 
 @dataclass(slots=True)
 class ResultMessage:
-    """What a pod says of an attempt. ``finished`` has ``output`` and its ``size``, or ``error``; ``took`` is in seconds."""
+    """What a pod says of an attempt. ``finished`` has ``output`` and its ``size``, or ``error``; ``took`` is in seconds.
+
+    ``ran``: what is ``released`` had begun, though nobody may have heard of that.
+    """
 
     kind: Kind
     attempt: Attempt
@@ -145,6 +148,7 @@ class ResultMessage:
     size: int = 0
     logs: str = ""
     took: float = 0.0
+    ran: bool = False
 
     def encode(self) -> bytes:
         """The field ``r``."""
@@ -160,6 +164,8 @@ class ResultMessage:
         if self.kind == "finished":
             body |= {"size": self.size, "logs": self.logs, "took": self.took}
             body |= {"output": self.output} if self.error is None else {"error": self.error}
+        if self.ran:
+            body["ran"] = True
         return orjson.dumps(body)
 
     @classmethod
@@ -169,7 +175,7 @@ class ResultMessage:
         kind, attempt = body.get("kind"), _attempt(body)
         pod, node = str(body.get("pod") or ""), str(body.get("node") or "")
         if kind == "started" or kind == "released":
-            return cls(kind, attempt, pod, node)
+            return cls(kind, attempt, pod, node, ran=body.get("ran") is True)
         if kind != "finished":
             raise BadMessage(f"kind {kind!r} is none of {', '.join(KINDS)}")
         error, size, took = body.get("error"), body.get("size", 0), body.get("took")
