@@ -62,11 +62,14 @@ async def test_ends_are_counted_once_and_outlive_their_runs(journal: ReplicaJour
     counts = await journal.counts("uid")
     assert (counts.active, counts.succeeded, counts.failed) == (1, 1, 2)
     assert [row.run_id for row in await journal.list_runs()] == ["d"]
+    assert await journal.counted() == []
     await journal.forget_counts("uid")
     assert (await journal.counts("uid")).succeeded == 1
     await submit(journal, finish("d"))
     await journal.delete_run("d")
+    assert await journal.counted() == [("uid", "team", "graph")]
     await journal.forget_counts("uid")
+    assert await journal.counted() == []
     assert (await journal.counts("uid")).succeeded == 0
 
 

@@ -32,8 +32,11 @@ from arklex_runtime.observability.logs import get_logger
 SWEEP = 5.0
 """Seconds between two comparisons of objects and journal: what another replica left behind when it died is found by them."""
 
+REMAINS = 600.0
+"""Seconds between two looks for what TaskGraphs that are gone have left in the journal."""
+
 Item: TypeAlias = tuple[str, ...]
-"""``("run", namespace, name)``, ``("deleted", kind, uid, namespace)`` or ``("sweep",)``."""
+"""``("run", namespace, name)``, ``("deleted", kind, uid, namespace)``, ``("sweep",)`` or ``("remains",)``."""
 
 
 class ClusterLink:
@@ -102,6 +105,7 @@ class ClusterLink:
             for watcher in self.watchers:
                 await watcher.synced.wait()
             self._wakes.wake(("sweep",))
+            self._wakes.wake(("remains",), REMAINS)
             group.create_task(self._wakes.run())
             group.create_task(self.reports.run())
 
@@ -179,10 +183,13 @@ class ClusterLink:
             if item[0] == "deleted":
                 await self._end_runs_of(item[1], item[2], item[3])
                 return None
+            if item[0] == "remains":
+                await self.forget_remains()
+                return REMAINS
             await self._sweep()
         except (DatabaseUnavailable, ApiError) as error:
             self._log.warning("look failed", item=item[0], error=str(error))
-            return SWEEP if item[0] == "sweep" else AGAIN
+            return {"sweep": SWEEP, "remains": REMAINS}.get(item[0], AGAIN)
         return SWEEP
 
     async def _end_runs_of(self, kind: str, uid: str, namespace: str) -> None:
@@ -233,6 +240,15 @@ class ClusterLink:
             names = [record.graph] if kind is GRAPHS else [record.run_id, record.run_id[:-9]]
             if self._acts_for(uid) and not await self._exists(kind, record.namespace, names, uid):
                 await self._end_runs_of(kind.name, uid, record.namespace)
+
+    async def forget_remains(self) -> None:
+        """Forget the counts of TaskGraphs that are gone, once no run is left of them. Raises DatabaseUnavailable, ApiError."""
+        there = {graph.uid for graph in self.objects.graphs()}
+        for uid, namespace, graph in await self._replica.counted():
+            if uid in there or not self.serves(namespace) or not self._acts_for(uid):
+                continue
+            if not await self._exists(GRAPHS, namespace, [graph], uid):
+                await self._replica.forget(uid)
 
     async def _exists(self, kind: Kind, namespace: str, names: list[str], uid: str) -> bool:
         for name in filter(None, names):

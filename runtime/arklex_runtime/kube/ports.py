@@ -105,6 +105,12 @@ class Replica(Protocol):
     async def summary(self, namespace: str, graph: str, graph_uid: str) -> GraphSummary:
         """Counts and last run of a TaskGraph."""
 
+    async def counted(self) -> list[tuple[str, str, str]]:
+        """(UID, namespace, name) of the TaskGraphs of whose runs only the counts are left."""
+
+    async def forget(self, graph_uid: str) -> None:
+        """Forget the counts of a TaskGraph that is gone."""
+
     async def lease(self, uid: str) -> bool:
         """Become, or stay, the one writer of this object's status for some seconds; False while another replica is."""
 

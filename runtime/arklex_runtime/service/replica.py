@@ -159,6 +159,14 @@ class LocalReplica:
         found = await self.journal.counts(graph_uid)
         return GraphSummary(found.active, found.succeeded, found.failed, record(found.last) if found.last else None)
 
+    async def counted(self) -> list[tuple[str, str, str]]:
+        """(UID, namespace, name) of the TaskGraphs of whose runs only the counts are left."""
+        return await self.journal.counted()
+
+    async def forget(self, graph_uid: str) -> None:
+        """Forget the counts of a TaskGraph that is gone."""
+        await self.journal.forget_counts(graph_uid)
+
     async def lease(self, uid: str) -> bool:
         """Become, or stay, the one writer of this object's status for some seconds; False while another replica is."""
         return await self.journal.take_lease(f"status/{uid}", STATUS_LEASE)

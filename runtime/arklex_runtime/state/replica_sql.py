@@ -36,6 +36,10 @@ OLD_RUNS = (
     "SELECT run_id FROM runs WHERE finished_at IS NOT NULL AND graph_uid IS NOT NULL AND phase = :phase "
     "AND finished_at < :before ORDER BY finished_at LIMIT :limit"
 )
+COUNTED = (
+    "SELECT graph_uid, namespace, graph FROM graph_counts c WHERE NOT EXISTS "
+    "(SELECT 1 FROM runs r WHERE r.graph_uid = c.graph_uid AND r.graph_uid IS NOT NULL)"
+)
 OLD_COUNTS = (
     "DELETE FROM graph_counts WHERE graph_uid = :uid AND NOT EXISTS "
     "(SELECT 1 FROM runs WHERE graph_uid = :uid AND graph_uid IS NOT NULL)"

@@ -90,6 +90,11 @@ class ReplicaJournal(DatabaseJournal):
         """Return how many runs a TaskGraph has and had, and its last one."""
         return await self._run(lambda: sql.counts(graph_uid))
 
+    async def counted(self) -> list[tuple[str, str, str]]:
+        """Return (UID, namespace, name) of the TaskGraphs of whose runs nothing is left but their counts."""
+        rows = await self._run(lambda: steps.rows_of(sql.COUNTED, {}), long=True)
+        return [(uid, namespace, graph) for uid, namespace, graph in rows]
+
     async def forget_counts(self, graph_uid: str) -> None:
         """Forget a TaskGraph that is gone, once it has no runs."""
         await self._run(lambda: steps.rows_of(sql.OLD_COUNTS, {"uid": graph_uid}), write=True)

@@ -31,6 +31,7 @@ class World:
     living: list[str] = field(default_factory=list)
     origins: dict[str, Origin] = field(default_factory=dict)
     leases: dict[str, str] = field(default_factory=dict)
+    counted: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 class SmallReplica:
@@ -136,6 +137,12 @@ class SmallReplica:
         ended = [row.phase for row in rows if row.finished_at is not None]
         well = ended.count("Succeeded")
         return GraphSummary(len(rows) - len(ended), well, len(ended) - well, rows[0] if rows else None)
+
+    async def counted(self) -> list[tuple[str, str, str]]:
+        return list(self._world.counted)
+
+    async def forget(self, graph_uid: str) -> None:
+        self._world.counted = [each for each in self._world.counted if each[0] != graph_uid]
 
     async def lease(self, uid: str) -> bool:
         return self._world.leases.setdefault(uid, self.name) == self.name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arklex_runtime.kube.api import RUNS, Api
+from arklex_runtime.kube.api import GRAPHS, RUNS, Api
 from arklex_runtime.kube.errors import ApiError, ApiGone, ApiUnreachable
 from tests.controlplane import ControlPlane, control_plane
 from tests.integration.kube.bed import Bed, Gate, call, eventually, graph, run, worker
@@ -139,3 +139,17 @@ async def test_a_version_that_is_forgotten_is_gone_and_a_server_that_is_away_is_
         await eventually(there)
     finally:
         await api.aclose()
+
+
+async def test_only_the_counts_of_graphs_that_are_gone_are_forgotten(bed: Bed) -> None:
+    """A graph that no watch has told of yet is asked for; another installation's is not ours to judge."""
+    async with bed.replica() as running:
+        await bed.apply(worker("echo"), *(graph(name, call("a", "echo")) for name in ("known", "unheard")))
+        for name in ("known", "unheard"):
+            await running.until_known(bed.namespace, name, "echo")
+        uids = {name: str((await bed.get(f"tg/{name}"))["metadata"]["uid"]) for name in ("known", "unheard")}
+        kept = [(uids[name], bed.namespace, name) for name in uids] + [("foreign", "elsewhere", "known")]
+        bed.world.counted = [*kept, ("earlier", bed.namespace, "known"), ("gone", bed.namespace, "gone")]
+        running.link.objects.remove(GRAPHS, bed.namespace, "unheard", uids["unheard"])
+        await running.link.forget_remains()
+        assert bed.world.counted == kept
