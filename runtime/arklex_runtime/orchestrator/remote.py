@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 from arklex_api.base import JSON
 from arklex_api.problems import ManifestError, Problem
@@ -22,15 +23,15 @@ _Routes = dict[tuple[str, str, bool], Route]
 
 
 class RemoteBench(Workbench):
-    """Routes by (graph, name, is a tool), for each program; ``route_of`` is what a StreamsDispatcher asks."""
+    """Routes by (graph, name, is a tool), for each program while it lives; ``route_of`` is what a StreamsDispatcher asks."""
 
     def __init__(self, cache: ResultCache) -> None:
         super().__init__(SecretResolver(environ={}), cache)
-        self._routes: dict[str, _Routes] = {}
+        self._routes: WeakKeyDictionary[Program, _Routes] = WeakKeyDictionary()
 
     def prepare(self, program: Program) -> None:
         """Find where everything goes. Raises ManifestError for a tool that no Worker calls."""
-        if program.digest in self._routes:
+        if program in self._routes:
             return
         routes: _Routes = {}
         problems: list[Problem] = []
@@ -47,11 +48,11 @@ class RemoteBench(Workbench):
                         routes[graph, tool, True] = route
         if problems:
             raise ManifestError(problems)
-        self._routes[program.digest] = routes
+        self._routes[program] = routes
 
     def route_of(self, job: Job) -> Route:
         """Where ``job`` goes. Raises WorkerNotFoundError."""
-        routes = self._routes[cast("RunDriver", job.owner).program.digest]
+        routes = self._routes[cast("RunDriver", job.owner).program]
         route = routes.get((job.graph, job.tool or job.worker or "", job.tool is not None))
         if route is None:
             raise WorkerNotFoundError(f"Worker not found: {job.tool or job.worker}")
