@@ -57,13 +57,8 @@ test: $(READY) system ## everything that must pass before a merge; prints a tabl
 test-fast: $(READY) ## unit and property tests: no database server, no model
 	@$(BIN)/python scripts/test.py fast
 
-test-faults: $(READY) system ## the fault tests in their nightly sizes
-	@export ARKLEX_FAULTS=$${ARKLEX_FAULTS:-nightly}; $(BIN)/python -m pytest tests/faults tests/property; code=$$?; \
-	if $(BIN)/python -m tests.cluster.bed check programs; then $(BIN)/python -m tests.cluster.bed build && \
-	  $(BIN)/python -m pytest tests/apiserver/test_operator_*.py tests/integration/kube/test_answers.py || code=$$?; fi; \
-	if $(BIN)/python -m tests.cluster.bed check; then \
-	  $(BIN)/python -m tests.cluster tests/cluster/test_deaths.py tests/cluster/test_scale.py || code=$$?; fi; \
-	$(BIN)/python -m tests.faults.report; exit $$code
+test-faults: $(READY) system ## the fault tests in their nightly sizes (over an hour)
+	@scripts/faults.sh
 
 lint: $(READY) ## ruff, its formatter, mypy, import-linter
 	@$(BIN)/python scripts/test.py lint

@@ -70,8 +70,19 @@ class Proxy:
                 continue
             with self._lock:
                 self._open |= {client, server}
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
+            threading.Thread(target=self._join, args=(client, server), daemon=True).start()
+
+    def _join(self, client: socket.socket, server: socket.socket) -> None:
+        """Forward both ways until both have ended; a stranded connection stays open."""
+        back = threading.Thread(target=self._forward, args=(server, client), daemon=True)
+        back.start()
+        self._forward(client, server)
+        back.join()
+        with self._lock:
+            mine = {client, server} & self._open
+            self._open -= mine
+        for each in mine:
+            each.close()
 
     def _forward(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):

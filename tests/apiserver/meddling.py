@@ -55,11 +55,14 @@ def refusal(status: int, reason: str) -> bytes:
     return json.dumps(told).encode()
 
 
+WATCH_ERRORS = {"watch 410": refusal(410, "Expired"), "watch 500": refusal(500, "InternalError")}
+
+
 class Faults(Meddler):
     """Every so often another answer than the API server's, as ``chance`` has it, until ``left`` have landed.
 
-    409, 429 with Retry-After, 500 and 503, the connection cut before and after; a watch is told that its version is gone, or is
-    cut. ``landed`` counts by kind.
+    409, 429 with Retry-After, 500 and 503, the connection cut before and after; a watch is told that its version is gone or
+    that the server failed, or is cut. ``landed`` counts by kind.
     """
 
     def __init__(self, chance: random.Random, left: int, share: float = 0.2) -> None:
@@ -84,11 +87,11 @@ class Faults(Meddler):
 
     def watched(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         for line in lines:
-            found = self._draw(["watch cut", "watch 410"])
+            found = self._draw(["watch cut", *WATCH_ERRORS])
             if found == "watch cut":
                 raise Cut
-            if found == "watch 410":
-                yield json.dumps({"type": "ERROR", "object": json.loads(refusal(410, "Expired"))}).encode() + b"\n"
+            if found is not None:
+                yield json.dumps({"type": "ERROR", "object": json.loads(WATCH_ERRORS[found])}).encode() + b"\n"
                 raise Cut
             yield line
 
@@ -100,6 +103,21 @@ class Faults(Meddler):
             kind = self._chance.choice([each for each in kinds if each not in self.landed] or kinds)
             self.landed[kind] = self.landed.get(kind, 0) + 1
             return kind
+
+
+class BrokenWatch(Meddler):
+    """Once ``armed``, one watch is told instead of its next event that the server has failed."""
+
+    def __init__(self) -> None:
+        self.armed = threading.Event()
+
+    def watched(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        for line in lines:
+            if self.armed.is_set():
+                self.armed.clear()
+                yield json.dumps({"type": "ERROR", "object": json.loads(WATCH_ERRORS["watch 500"])}).encode() + b"\n"
+                raise Cut
+            yield line
 
 
 class Gate(Meddler):

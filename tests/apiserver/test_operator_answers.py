@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from tests.apiserver.lives import Life, life, side_by_side, undisturbed
-from tests.apiserver.meddling import Faults
+from tests.apiserver.meddling import BrokenWatch, Faults
 from tests.controlplane import ControlPlane, control_plane
 from tests.faults.checker import Tally
 from tests.faults.report import keep
@@ -24,7 +24,7 @@ LIVES, EACH = (40, 60) if NIGHTLY else (8, 30)
 """Lives, and how many answers of each are not the API server's, at the most."""
 STOPS, AWAY = (10, 30) if NIGHTLY else (3, 20)
 """How often the API server is away, for how many seconds."""
-KINDS = {"409", "429", "500", "503", "cut", "cut after", "watch cut", "watch 410"}
+KINDS = {"409", "429", "500", "503", "cut", "cut after", "watch cut", "watch 410", "watch 500"}
 REQUESTS = 400
 """More than an operator needs to catch up after one stop; one that asks all the time passes it in seconds."""
 
@@ -56,6 +56,19 @@ def test_what_is_refused_and_cut_is_done_in_the_end(plane: ControlPlane, goals: 
     faults = sum(map(Counter, landed), Counter())
     assert faults.keys() == KINDS
     keep("T12-operator", Tally(faults), "answers")
+
+
+def test_an_operator_whose_watch_fails_is_followed_by_another(plane: ControlPlane, goals: list[str]) -> None:
+    """kopf gives up then; the process must not go on without it."""
+    with life(plane) as found:
+        broken = found.proxy.meddler = BrokenWatch()
+        first = found.start()
+        first.until_ready()
+        broken.armed.set()
+        found.begin()
+        assert first.process.wait(60) == 1, first.log()
+        found.reach(goals[0])
+        assert not broken.armed.is_set() and found.count == 2
 
 
 def has_run(found: Life, graph: str) -> bool:

@@ -38,10 +38,15 @@ class Child:
         return 0
 
     def _ended(self, timeout: float | None) -> bool:
-        if not self._over and select.select([self._handle], [], [], timeout)[0]:
+        if not self._over and self._readable(timeout):
             self._over = True
             os.close(self._handle)
         return self._over
+
+    def _readable(self, timeout: float | None) -> bool:
+        poll = select.poll()
+        poll.register(self._handle, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else timeout * 1000))
 
     def send_signal(self, number: int) -> None:
         """Signal it, unless it has ended."""

@@ -117,14 +117,17 @@ class Witness:
         self.look()
         return set(self.working.values())
 
-    def recoveries(self, moments: list[float], runs: dict[str, int]) -> list[float]:
-        """For each fault and each run that was accepted before it and began a task after it: the seconds between the two."""
-        found: list[float] = []
+    def recoveries(self, moments: list[tuple[str, float]], runs: dict[str, int]) -> dict[str, list[float]]:
+        """For each fault and each run that was accepted before it and began a task after it: the seconds between the two.
+
+        By kind of fault; ``moments`` are kinds and monotonic seconds.
+        """
+        found: dict[str, list[float]] = defaultdict(list)
         for run in runs:
             begun = sorted(self.begun[run])
-            for moment in moments:
+            for kind, moment in moments:
                 if self.accepted[run] < moment and (later := [at for at in begun if at > moment]):
-                    found.append(later[0] - moment)
+                    found[kind].append(later[0] - moment)
         return found
 
     def starts(self, runs: dict[str, int]) -> list[float]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.faults.checker import Findings, Tally, check
+from tests.faults.quantiles import spread
 from tests.faults.report import keep
 from tests.faults.sizes import SEED
 from tests.faults.stand import PATIENCE, Stand
@@ -20,7 +21,7 @@ Fault = Callable[[], None]
 
 @dataclass
 class Wave:
-    """One test's. ``moments`` are when its faults began, in monotonic seconds."""
+    """One test's. ``moments`` are its faults and when they began, in monotonic seconds."""
 
     name: str
     stand: Stand
@@ -28,14 +29,14 @@ class Wave:
     witness: Witness
     random: random.Random
     tally: Tally = field(default_factory=Tally)
-    moments: list[float] = field(default_factory=list)
+    moments: list[tuple[str, float]] = field(default_factory=list)
 
     def hit(self, kind: str, fault: Fault) -> None:
         """One fault, once attempts are at work."""
         until(lambda: bool(self.witness.busy()), self.stand.logs, PATIENCE)
         self.tally.faults[kind] += 1
         self.tally.in_flight += bool(self.witness.busy())
-        self.moments.append(time.monotonic())
+        self.moments.append((kind, time.monotonic()))
         fault()
 
     def pause(self, least: float, most: float) -> None:
@@ -50,7 +51,10 @@ class Wave:
         findings = asyncio.run(check(stand.url, stand.ledger, remote=True, only=runs))
         self.tally.add(findings)
         self.witness.look()
-        self.tally.recoveries += self.witness.recoveries(self.moments, runs)
+        recoveries = self.witness.recoveries(self.moments, runs)
+        for kind, seconds in recoveries.items():
+            print(f"{self.name} {kind}: recovery p50/p99 {spread(seconds)} of {len(seconds)}")
+            self.tally.recoveries += seconds
         self.tally.starts += self.witness.starts(runs)
         keep(self.name, self.tally)
         assert findings.violations == []

@@ -22,8 +22,8 @@ from arklex_operator.cluster.ending import end
 from arklex_operator.cluster.hub import Watch
 from arklex_operator.cluster.monitoring import Monitoring
 
-ENDING = 10.0
-"""Seconds that kopf may take to end."""
+ENDING, FAILING = 10.0, 1.0
+"""Seconds that kopf may take to end: when it is asked to, when it has failed and another operator is to lead."""
 
 LOGIN = 1.0
 """Seconds between two logins at the least: refused credentials are tried no faster."""
@@ -118,11 +118,12 @@ async def watch(
     stop: asyncio.Event,
     take_signals: Callable[[], None],
 ) -> None:
-    """Watch until ``stop`` is set; ``ready`` is set when kopf has begun. Raises what ends kopf.
+    """Watch until ``stop`` is set or kopf fails, which it logs; ``ready`` is set when kopf has begun.
 
     When kopf ends it cancels every task that was made after this call. It takes SIGTERM and SIGINT for itself, and
     ``take_signals`` takes them back before any can come. kopf cancels each of its tasks once and waits for ever for one that
-    has lost this: those that go on after ENDING are ended here.
+    has lost this: those that go on after ENDING are ended here. One of its root tasks that ends is the end of kopf, as when a
+    watch is told of an error: other watches may then log in again and again without a connection.
     """
     stopping = asyncio.create_task(stop.wait())
     others = asyncio.all_tasks()
@@ -137,12 +138,14 @@ async def watch(
         **where,
     )
     take_signals()
+    tasks = set(tasks)
     running = asyncio.create_task(kopf.run_tasks(tasks, ignored=others))
-    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
-    await asyncio.wait([running], timeout=ENDING)
+    await asyncio.wait([running, stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([running], timeout=ENDING if stop.is_set() else FAILING)
     stopping.cancel()
     if not running.done():
         log.warning("the watches do not end, ending them")
         await end(asyncio.all_tasks() - others)
-    elif not running.cancelled():
-        running.result()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    elif not running.cancelled() and (error := running.exception()):
+        log.error("the watches have failed", extra={"error": str(error)})

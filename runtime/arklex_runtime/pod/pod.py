@@ -30,7 +30,7 @@ from arklex_runtime.security.secrets import SecretResolver
 from arklex_runtime.tools.sessions import HttpSessions
 from arklex_runtime.workers.base import WorkerServices
 
-BLOCK = 5.0
+BLOCK = 2.0
 """Seconds that a read waits on the server."""
 FRESH = 5.0
 """Seconds for which the secrets' files are not looked at again for values to redact; they may be rotated."""
@@ -63,8 +63,8 @@ class Pod:
         self._secrets = SecretResolver(SecretFolder(settings.secrets), {})
         self._http = HttpSessions()
         self._line = Line(settings.address, f"{settings.pod}-results", on_up=self._connected)
-        self._claims = Line(settings.address, f"{settings.pod}-claims", patience=BLOCK + 5)
-        self._control = Line(settings.address, f"{settings.pod}-control", patience=BLOCK + 5)
+        self._claims = Line(settings.address, f"{settings.pod}-claims", patience=BLOCK + 3)
+        self._control = Line(settings.address, f"{settings.pod}-control", patience=BLOCK + 3)
         self._freed = asyncio.Event()
         self._beat_soon = asyncio.Event()
         who = (settings.pod, settings.node)

@@ -19,7 +19,7 @@ from arklex_runtime.dispatch.streams.mailbox import Posting
 from arklex_runtime.dispatch.streams.outbox import Outbox
 from arklex_runtime.dispatch.streams.wire import Attempt, BadMessage, Keys, NewerMessage, ResultMessage, field_of
 
-BLOCK = 5.0
+BLOCK = 2.0
 """Seconds that a read waits on the server."""
 COUNT = 500
 
@@ -70,7 +70,7 @@ class Inbox:
         self._taken: dict[tuple[str, bytes], str] = {}
         self._asked = asyncio.Event()
         self._client: int | None = None
-        self._line = Line(address, f"{name}-in", on_down=self._forget_client, patience=BLOCK + 5)
+        self._line = Line(address, f"{name}-in", on_down=self._forget_client, patience=BLOCK + 3)
         self._moved = asyncio.Event()
         self._task = self._loop.create_task(self._run())
 

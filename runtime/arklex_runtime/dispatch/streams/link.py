@@ -26,8 +26,9 @@ ReplyError = hiredis.ReplyError
 TOGETHER = 100
 """Entries that are added in one transaction: who waits for the stream then wakes once for all of them, not first for one."""
 
-PATIENCE = 10.0
-"""Seconds without an answer after which a connection counts as dead (a half-open one tells nobody)."""
+PATIENCE = 5.0
+"""Seconds without an answer after which a connection counts as dead (a half-open one tells nobody): half a usual lease, so that
+a pod is back before it is taken for dead."""
 
 log = logging.getLogger("arklex.redis")
 
