@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -13,6 +15,7 @@ from arklex_api.taskgraph import TaskGraph
 from arklex_api.worker import Worker
 from arklex_runtime.dispatch.jobs import Grant, Job
 from arklex_runtime.engine.program import Program
+from arklex_runtime.errors import Overloaded
 from arklex_runtime.orchestrator.driver import RunDriver
 from arklex_runtime.orchestrator.host import RunHost
 from arklex_runtime.orchestrator.remote import RemoteBench
@@ -118,3 +121,17 @@ async def test_a_run_that_is_handed_over_takes_a_start_along(tmp_path: Path) -> 
         job.owner.granted(job)
         await host.hand_over()
         assert await batches(host, driver.run_id) == [["accepted"], ["started"]]
+
+
+async def test_a_run_that_is_lost_leaves_its_attempts_and_nobody_is_told_who_does_not_ask(tmp_path: Path) -> None:
+    """As when a replica's lease has run out: a run that it took over has nobody who waits for its end."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    async with running(tmp_path / "a.db") as (host, pod, driver):
+        job = await pod.sent.get()
+        host.lose_all(Overloaded("cut off"))
+        assert pod.calls == [("abandon", job.key)] and host.runs == {}
+        assert isinstance(driver.broken, Overloaded)
+    del driver, job
+    gc.collect()
+    assert told == []

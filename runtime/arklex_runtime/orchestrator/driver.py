@@ -241,6 +241,7 @@ class RunDriver(Attempts):
         self.host.forget(self)
         if not self.ended.done():
             self.ended.set_exception(error)
+            self.ended.exception()  # a run that was taken over has nobody who waits for its end
 
 
 _OBEY: dict[type[Command], Callable[[RunDriver, Any], None]] = {
