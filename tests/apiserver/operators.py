@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -53,7 +54,10 @@ def _from_scratch(environment: Mapping[str, str], log: Path) -> Handle:
 
 
 class Operator:
-    """One process of ``arklex-operator``; its log is what it printed. It has a Lease of its own: none waits for another's."""
+    """One process of ``arklex-operator``; its log is what it printed.
+
+    It has a Lease of its own, unless ``settings`` name one: not by its port, which may have been another's whose Lease runs on.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Operator:
     ) -> None:
         self.log_file = log
         self.health, self.metrics = free_port(), free_port()
+        self.lease = f"operator-{uuid.uuid4().hex[:12]}"
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(sys.path),
@@ -72,7 +77,7 @@ class Operator:
             "ARKLEX_REDIS_ACL": "off",
             "ARKLEX_HEALTH_PORT": str(self.health),
             "ARKLEX_METRICS_PORT": str(self.metrics),
-            "ARKLEX_LEADER_LEASE": f"operator-{self.health}",
+            "ARKLEX_LEADER_LEASE": self.lease,
             "POD_NAME": f"operator-{self.health}",
             **settings,
         }

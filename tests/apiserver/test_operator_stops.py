@@ -67,7 +67,7 @@ def test_it_ends_whenever_it_is_told_to(
         ends = [process.process.wait(PATIENCE) for process in each]
     at_start = [index for index, code in enumerate(ends) if code == -signal.SIGTERM and not each[index].log()]
     assert [(index, code, each[index].log()) for index, code in enumerate(ends) if code and index not in at_start] == []
-    assert [holder(api, f"operator-{process.health}") for process in each] == [""] * AT_ONCE
+    assert [holder(api, process.lease) for process in each] == [""] * AT_ONCE
     assert sum('"leading"' in process.log() for process in each) >= AT_ONCE // 2
 
 
