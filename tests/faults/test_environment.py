@@ -110,6 +110,8 @@ async def test_a_disk_that_is_full_at_any_moment(server: Server, disk: Disk, tmp
         findings = await check(one.db, Path(one.ledger), one.runs)
         assert findings.violations == []
         assert (findings.runs, findings.succeeded) == (2, 2)
+        for file in disk.path.glob(f"{Path(one.db).name}*"):
+            file.unlink()
     assert hit >= MOMENTS / 2, "the disk was hardly ever full"
 
 
