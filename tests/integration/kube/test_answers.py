@@ -19,7 +19,7 @@ from tests.integration.kube.bed import Bed, call, graph, run, worker
 pytestmark = pytest.mark.apiserver
 
 SEED = 120
-FAULTS, RUNS = (400, 100) if NIGHTLY else (40, 20)
+FAULTS, RUNS = (400, 400) if NIGHTLY else (40, 20)
 
 
 async def test_no_run_is_lost_where_the_api_server_refuses_and_cuts(control_plane: ControlPlane, tmp_path: Path) -> None:
