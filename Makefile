@@ -66,7 +66,7 @@ lint: $(READY) ## ruff, its formatter, mypy, import-linter
 format: $(READY) ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-bench: $(BENCH) ## measure beside LangGraph, DBOS, Celery, taskiq and two floors (about 5 minutes; BENCH_OPTIONS="--rounds 3 --write")
+bench: $(BENCH) ## measure beside LangGraph, DBOS, Celery, taskiq and two floors (about 3 minutes a round; BENCH_OPTIONS="--rounds 3 --write")
 	@.venv-bench/bin/python -m bench.run $(BENCH_OPTIONS)
 
 crds: $(READY) ## write crds/*.yaml, and the chart's copies, from the models

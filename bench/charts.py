@@ -51,7 +51,7 @@ def _panel(panel: Panel, top: float, right: float) -> list[str]:
     for part in range(5):
         y, x = bottom - HEIGHT * part / 4, LEFT + WIDTH * part / 4
         parts.append(f'<path d="M{LEFT} {y:.1f}h{WIDTH}" stroke="{GRID}" stroke-width="0.7"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{most * part / 4:,.4g}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{most * part / 4:,.6g}</text>')
         parts.append(f'<text x="{x:.0f}" y="{bottom + 16}" text-anchor="middle">{right * part / 4:,.0f}</text>')
     for number, (name, line) in enumerate(panel.lines.items()):
         colour = COLOURS[number]

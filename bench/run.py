@@ -60,9 +60,14 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     versions = [f"{name} {version(name)}" for name in PACKAGES]
     return (
-        f"{os.cpu_count()} cores ({processor_name()}), {memory:.0f} GiB, {platform.system()} {platform.release()}, "
+        f"{os.cpu_count()} cores ({processor_name()}), {memory:.0f} GiB, {platform.system()} {kernel()}, "
         f"Python {platform.python_version()}; {', '.join(versions)}."
     )
+
+
+def kernel() -> str:
+    """The kernel's version without what its builder has added."""
+    return ".".join(platform.release().split("-")[0].split(".")[:2])
 
 
 def processor_name() -> str:

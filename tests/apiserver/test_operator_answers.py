@@ -20,8 +20,8 @@ from tests.faults.sizes import NIGHTLY
 pytestmark = pytest.mark.apiserver
 
 SEED = 12
-LIVES, EACH, SHARE = (40, 60, 0.3) if NIGHTLY else (8, 30, 0.2)
-"""Lives, how many answers of each are not the API server's at the most, and which share of all until then."""
+LIVES, EACH = (40, 50) if NIGHTLY else (8, 30)
+"""Lives, and how many answers of each are not the API server's, at the most."""
 STOPS, AWAY = (10, 30) if NIGHTLY else (3, 20)
 """How often the API server is away, for how many seconds."""
 KINDS = {"409", "429", "500", "503", "cut", "cut after", "watch cut", "watch 410", "watch 500"}
@@ -44,7 +44,7 @@ def goals(plane: ControlPlane) -> list[str]:
 def test_what_is_refused_and_cut_is_done_in_the_end(plane: ControlPlane, goals: list[str]) -> None:
     def trial(number: int) -> dict[str, int]:
         with life(plane) as found:
-            faults = found.proxy.meddler = Faults(random.Random(SEED + number), EACH, SHARE)
+            faults = found.proxy.meddler = Faults(random.Random(SEED + number), EACH)
             found.begin()
             found.reach(goals[0])
             found.go_on()
