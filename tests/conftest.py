@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
@@ -13,6 +14,9 @@ from tests.cluster.bed import build, programs
 from tests.cluster.bed.programs import Module
 from tests.controlplane import ControlPlane, control_plane
 from tests.services import PostgresServer, RedisServer, postgres_server, redis_server
+
+if TYPE_CHECKING:
+    from tests.pods import Cluster
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +45,18 @@ def redis_url(redis_process: RedisServer) -> str:
     with redis.Redis.from_url(redis_process.url) as client:
         client.flushall()
     return redis_process.url
+
+
+@pytest.fixture
+def cluster(redis_url: str, tmp_path: Path) -> Iterator[Cluster]:
+    """Return runtimes and worker processes over an empty Redis, none so far; those of the test end with it."""
+    from tests.pods import Cluster  # which takes a while to import, and few tests need it
+
+    found = Cluster(redis_url, tmp_path)
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 @pytest.fixture(params=["normal", "full", pytest.param("postgresql", marks=pytest.mark.postgresql)])

@@ -57,10 +57,7 @@ class ControlPlane:
         peer = f"http://127.0.0.1:{free_port()}"
         self._start("etcd", components.etcd(self.folder / "etcd", self._etcd_url, peer))
         self.start_apiserver()
-        self.kubectl("apply", "--server-side", "--force-conflicts", *(f"--filename={path}" for path in CRDS.glob("*.yaml")))
-        self.kubectl(
-            "wait", "--for=condition=Established", "--timeout=150s", *(f"crd/{path.stem}" for path in CRDS.glob("*.yaml"))
-        )
+        self.add_crds(*CRDS.glob("*.yaml"))
         if self._controllers is not None:
             values = {"secure-port": 0, **self._controllers}
             self._start("controllers", components.controller_manager(self._authority, self.url, values))
@@ -95,6 +92,12 @@ class ControlPlane:
         done = self._kubectl(arguments, stdin, kubeconfig or self.kubeconfig, 180)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def add_crds(self, *files: Path) -> None:
+        """Apply CustomResourceDefinitions, and wait until they are served."""
+        named = [f"--filename={file}" for file in files]
+        self.kubectl("apply", "--server-side", "--force-conflicts", *named)
+        self.kubectl("wait", "--for=condition=Established", "--timeout=150s", *named)
 
     def user(self, name: str, *groups: str) -> Path:
         """Return the kubeconfig of a user with a certificate, without any right of its own."""

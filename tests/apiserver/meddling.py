@@ -55,7 +55,11 @@ def refusal(status: int, reason: str) -> bytes:
     return json.dumps(told).encode()
 
 
-WATCH_ERRORS = {"watch 410": refusal(410, "Expired"), "watch 500": refusal(500, "InternalError")}
+WATCH_ERRORS = {
+    f"watch {status}": b'{"type": "ERROR", "object": %s}\n' % refusal(status, reason)
+    for status, reason in ((410, "Expired"), (500, "InternalError"))
+}
+"""What a watch is told, by the kind of fault."""
 
 
 class Faults(Meddler):
@@ -91,7 +95,7 @@ class Faults(Meddler):
             if found == "watch cut":
                 raise Cut
             if found is not None:
-                yield json.dumps({"type": "ERROR", "object": json.loads(WATCH_ERRORS[found])}).encode() + b"\n"
+                yield WATCH_ERRORS[found]
                 raise Cut
             yield line
 
@@ -115,7 +119,7 @@ class BrokenWatch(Meddler):
         for line in lines:
             if self.armed.is_set():
                 self.armed.clear()
-                yield json.dumps({"type": "ERROR", "object": json.loads(WATCH_ERRORS["watch 500"])}).encode() + b"\n"
+                yield WATCH_ERRORS["watch 500"]
                 raise Cut
             yield line
 

@@ -51,10 +51,7 @@ def settings(redis_process: RedisServer) -> dict[str, str]:
 
 
 def keda_crds(plane: ControlPlane) -> None:
-    files = [f"--filename={program(f'keda-{kind}.yaml')}" for kind in ("scaledobjects", "triggerauthentications")]
-    plane.kubectl("apply", "--server-side", *files)
-    names = ("crd/scaledobjects.keda.sh", "crd/triggerauthentications.keda.sh")
-    plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+    plane.add_crds(*(program(f"keda-{kind}.yaml") for kind in ("scaledobjects", "triggerauthentications")))
 
 
 def judge_hpa(space: Space) -> None:

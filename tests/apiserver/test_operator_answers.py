@@ -23,6 +23,8 @@ pytestmark = pytest.mark.apiserver
 SEED = 12
 LIVES, EACH = (40, 50) if NIGHTLY else (8, 30)
 """Lives, and how many answers of each are not the API server's, at the most."""
+LEAST = 15
+"""Of those, in each life."""
 STOPS, AWAY = (10, 30) if NIGHTLY else (3, 20)
 """How often the API server is away, for how many seconds."""
 KINDS = {"409", "429", "500", "503", "cut", "cut after", "watch cut", "watch 410", "watch 500"}
@@ -54,7 +56,7 @@ def test_what_is_refused_and_cut_is_done_in_the_end(plane: ControlPlane, goals: 
 
     landed = side_by_side(trial, range(LIVES))
     faults = sum(map(Counter, landed), Counter())
-    assert faults.total() >= LIVES * EACH // 2 and all(landed), landed
+    assert faults.total() >= LIVES * EACH // 2 and min(sum(each.values()) for each in landed) >= LEAST, landed
     assert faults.keys() == KINDS
     keep("T12-operator", Tally(faults), "answers")
 

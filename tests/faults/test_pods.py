@@ -30,15 +30,6 @@ pytestmark = pytest.mark.redis
 
 
 @pytest.fixture
-def cluster(redis_url: str, tmp_path: Path) -> Iterator[Cluster]:
-    cluster = Cluster(redis_url, tmp_path)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
-
-
-@pytest.fixture
 def own_redis() -> Iterator[RedisServer]:
     with redis_server() as server:
         yield server

@@ -36,10 +36,7 @@ def installed() -> Iterator[ControlPlane]:
             namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
             account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
             running.kubectl("apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all([namespace, account]))
-        crds = [f"--filename={program(f'monitoring-{kind}.yaml')}" for kind in MONITORING]
-        running.kubectl("apply", "--server-side", *crds)
-        established = [f"crd/{kind}.monitoring.coreos.com" for kind in MONITORING]
-        running.kubectl("wait", "--for=condition=Established", "--timeout=60s", *established)
+        running.add_crds(*(program(f"monitoring-{kind}.yaml") for kind in MONITORING))
         objects = [found for found in case("default") if found["kind"] not in FOR_ONCE]
         running.kubectl(
             "apply",

@@ -9,8 +9,7 @@ import asyncio
 import contextlib
 import gc
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -92,15 +91,6 @@ class Replica:
                 "stream": client.xlen, "hash": client.hlen, "zset": client.zcard, "set": client.scard, "string": client.strlen
             }  # fmt: skip
             return {name: sizes[str(client.type(name))](name) for name in sorted(client.scan_iter())}
-
-
-@pytest.fixture
-def cluster(redis_url: str, tmp_path: Path) -> Iterator[Cluster]:
-    found = Cluster(redis_url, tmp_path)
-    try:
-        yield found
-    finally:
-        found.close()
 
 
 @pytest.fixture

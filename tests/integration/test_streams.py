@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,15 +10,6 @@ import pytest
 from tests.pods import KEYS, Cluster, graph, program, run, task, until, worker
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture
-def cluster(redis_url: str, tmp_path: Path) -> Iterator[Cluster]:
-    cluster = Cluster(redis_url, tmp_path)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
 
 
 def chain(length: int) -> Any:

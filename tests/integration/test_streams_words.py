@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,15 +15,6 @@ from tests.pods import KEYS, Cluster, ended, graph, program, task, worker
 pytestmark = pytest.mark.redis
 POD = "by-hand"
 JOBS = KEYS.jobs("work")
-
-
-@pytest.fixture
-def cluster(redis_url: str, tmp_path: Path) -> Iterator[Cluster]:
-    cluster = Cluster(redis_url, tmp_path)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
 
 
 async def claim(redis: Any) -> tuple[bytes, JobMessage]:

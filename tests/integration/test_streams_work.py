@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -21,15 +20,6 @@ from tests.faults.ledger import BEGIN, read_ledger
 from tests.pods import KEYS, Cluster, PodProcess, ended, graph, program, run, task, until, worker
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture
-def cluster(redis_url: str, tmp_path: Path) -> Iterator[Cluster]:
-    cluster = Cluster(redis_url, tmp_path)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
 
 
 def of_type(kind: str, name: str, **spec: Any) -> Worker:

@@ -138,7 +138,6 @@ async def watch(
         **where,
     )
     take_signals()
-    tasks = set(tasks)
     running = asyncio.create_task(kopf.run_tasks(tasks, ignored=others))
     await asyncio.wait([running, stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
     await asyncio.wait([running], timeout=ENDING if stop.is_set() else FAILING)

@@ -184,15 +184,21 @@ class StreamsDispatcher:
         posting.started, posting.absence, posting.news = True, None, entry
         posting.job.owner.granted(posting.job)
 
-    def finished(self, posting: Posting, message: ResultMessage, entry: bytes) -> None:
-        """A pod is done with it."""
-        job = posting.job
+    def _ran(self, posting: Posting, entry: bytes) -> bool:
+        """A pod's last word of it: that it began may not have been heard. False where its owner wants it no more."""
         if not posting.started:
             posting.started = True
-            job.owner.granted(job)
+            posting.job.owner.granted(posting.job)
         if posting.stage is Stage.OVER:
             self.inbox.drop(posting.box.keys, entry)
+            return False
+        return True
+
+    def finished(self, posting: Posting, message: ResultMessage, entry: bytes) -> None:
+        """A pod is done with it."""
+        if not self._ran(posting, entry):
             return
+        job = posting.job
         self._remove(posting)
         breaker = posting.box.breaker
         if breaker is not None:
@@ -205,12 +211,9 @@ class StreamsDispatcher:
     def released(self, posting: Posting, message: ResultMessage, entry: bytes) -> None:
         """A pod gave it back: charged with nothing if it ran, sent again if it did not."""
         job = posting.job
-        if message.ran and not posting.started:
-            posting.started = True
-            job.owner.granted(job)
-        if posting.stage is Stage.OVER:
-            self.inbox.drop(posting.box.keys, entry)
-        elif posting.started:
+        if message.ran or posting.started:
+            if not self._ran(posting, entry):
+                return
             self._remove(posting)
             if posting.box.breaker is not None:
                 posting.box.breaker.forget()
